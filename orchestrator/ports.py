@@ -1,0 +1,166 @@
+"""Every door to the world as a Protocol, and `Deps`, the frozen bundle of doors. No implementation here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from orchestrator.core.budget import BudgetState
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Reply
+from registry.load import Registry
+
+
+class Clock(Protocol):
+    """Time and ids, so that flow is testable."""
+
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def new_id(self) -> UUID:
+        """A UUIDv7."""
+        ...
+
+
+class Provider(Protocol):
+    """One way to call models. Raises only `CallFailed` and its children; does not retry, choose or default."""
+
+    async def complete(self, call: Call) -> Reply: ...
+
+    def stream(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
+        """Streamed answer; the last delta carries the whole reply with its usage. Leaving the context
+        early closes the connection."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Fleet(Protocol):
+    """What can be called right now."""
+
+    def unavailable(self, model_id: str) -> str | None:
+        """None when the model can be called now; else one sentence: why not and what makes it available."""
+        ...
+
+    def registry(self) -> Registry:
+        """The cards plus the models that connected servers list."""
+        ...
+
+
+class Ledger(Protocol):
+    """Money. Every method returns only after its transaction is durable."""
+
+    async def reserve(self, hold: Hold) -> None:
+        """All budgets the hold counts on, or none. Raises BudgetExceeded, LedgerUnavailable."""
+        ...
+
+    async def finish(self, inference: Inference) -> None:
+        """Ends an attempt (settle, release or lapse, by `inference.attempt.ending`) and writes its
+        row in one transaction. Idempotent per attempt. Raises LedgerUnavailable."""
+        ...
+
+    async def sweep(self, older_than_s: float) -> int:
+        """Lapses reservations whose process vanished; returns how many."""
+        ...
+
+    async def budgets(self) -> Sequence[BudgetState]: ...
+
+    async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredText:
+    """A text kept with its embedding; `similarity` is set by a search (cosine, 1 = same direction)."""
+
+    id: UUID
+    model_id: str
+    text: str
+    metadata: Mapping[str, Any]
+    similarity: float | None = None
+
+
+class Inferences(Protocol):
+    """The log, read. Rows are plain mappings with the columns of `model_inferences`."""
+
+    async def of_request(self, request_id: UUID) -> Sequence[Mapping[str, Any]]: ...
+    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]: ...
+    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
+        """Per task, model and tier: requests, accepted, failed, cost_nanousd, p50/p95 latency, tokens."""
+        ...
+
+
+class Embeddings(Protocol):
+    async def store(
+        self, tenant: str, model_id: str, texts: Sequence[StoredText], vectors: Sequence[Sequence[float]]
+    ) -> None: ...
+
+    async def search(
+        self, tenant: str, model_id: str, vector: Sequence[float], limit: int
+    ) -> Sequence[StoredText]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiKey:
+    """A key as the database knows it: never the secret, only its hash."""
+
+    id: UUID
+    name: str
+    tenant: str
+    role: str
+    scopes: Mapping[str, Any]
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(key_id=self.id, tenant=self.tenant)
+
+
+class Keys(Protocol):
+    async def find(self, secret_sha256: bytes) -> ApiKey | None: ...
+    async def create(self, name: str, tenant: str, role: str, secret_sha256: bytes) -> ApiKey: ...
+
+
+class Policies(Protocol):
+    async def current(self) -> RoutingPolicy: ...
+
+
+class Overrides(Protocol):
+    """Settings kept in the database: name → JSON value."""
+
+    async def all(self) -> Mapping[str, Any]: ...
+    async def set(self, name: str, value: Any, by: str) -> None: ...
+
+
+class Blobs(Protocol):
+    async def put(self, data: bytes, content_type: str) -> str:
+        """Returns the blob's id."""
+        ...
+
+    async def get(self, blob_id: str) -> tuple[bytes, str]:
+        """Data and content type. Raises NotFound."""
+        ...
+
+
+class Health(Protocol):
+    async def checks(self) -> Mapping[str, Mapping[str, Any]]:
+        """name → {ok: bool, required: bool, detail: str, …} for database, redis, each queue, disk, memory."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deps:
+    """Every door a story may open."""
+
+    clock: Clock
+    fleet: Fleet
+    providers: Mapping[str, Provider]
+    ledger: Ledger
+    inferences: Inferences
+    embeddings: Embeddings
+    keys: Keys
+    policies: Policies
+    overrides: Overrides
+    blobs: Blobs
+    health: Health
