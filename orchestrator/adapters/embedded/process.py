@@ -1,0 +1,89 @@
+"""What a supervised program is and how one is spawned; watches and restarts nothing (supervisor.py does)."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessSpec:
+    """One program to keep running.
+
+    `env` None means this process's environment. `ready` answers at once; the next program of a list starts
+    only after it said True (without `ready`: after the spawn). `owned_folder` marks a program that refuses to
+    be root: started by root it runs as an ordinary account that owns that folder.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    cwd: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_s: float = 10.0
+    ready: Callable[[], bool] | None = None
+    ready_timeout_s: float = 60.0
+    owned_folder: Path | None = None
+
+
+def launch_line(
+    command: tuple[str, ...], *, death_signal: signal.Signals, owned_folder: Path | None = None
+) -> list[str]:
+    """The command line that runs `command` behind launch.py as a child of this very process."""
+    line = [sys.executable, "-I", "-S", str(LAUNCHER), "--parent", str(os.getpid())]
+    line += ["--death-signal", str(int(death_signal))]
+    if owned_folder is not None and os.geteuid() == 0:
+        account = ordinary_account()
+        line += ["--not-root", f"{account.pw_uid}:{account.pw_gid}", "--own", str(owned_folder)]
+    return [*line, "--", *command]
+
+
+def spawn(spec: ProcessSpec, log: Path) -> subprocess.Popen[bytes]:
+    """Start `spec` in its own session, output appended to `log`.
+
+    It gets `stop_signal` when the *thread* that called spawn ends, so call from one that lives as long as the
+    program may (kernel: PR_SET_PDEATHSIG).
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            launch_line(spec.command, death_signal=spec.stop_signal, owned_folder=spec.owned_folder),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=None if spec.env is None else dict(spec.env),
+            cwd=spec.cwd,
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+
+
+def ordinary_account() -> pwd.struct_passwd:
+    """An existing account that is not root; which one does not matter, but initdb must find it by id."""
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """The end of a log file, for error messages; empty when there is none."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - 16_384))
+            text = stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-count:])
