@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from registry.rates import Frozen, Hours, LongContext, Price, Rates
+from registry.words import QUEUES, Billing, Capability, Task, Tier
 
 __all__ = [
     "QUEUES",
@@ -28,80 +28,20 @@ __all__ = [
     "Variant",
 ]
 
-QUEUES = (
-    "embeddings",
-    "rerank",
-    "sentiment",
-    "toxicity",
-    "classify",
-    "ocr",
-    "document",
-    "vision",
-    "audio",
-    "llm",
-)
-
-
-class Task(StrEnum):
-    """What a caller may ask for."""
-
-    GENERATE = "generate"
-    EMBED = "embed"
-    RERANK = "rerank"
-    SENTIMENT = "sentiment"
-    TOXICITY = "toxicity"
-    CLASSIFY = "classify"
-    OCR = "ocr"
-    DOCUMENT = "document"
-    VISION = "vision"
-    TRANSCRIBE = "transcribe"
-
-
-class Tier(StrEnum):
-    """The order in which models are climbed; not a price."""
-
-    BUILTIN = "builtin"
-    LOCAL = "local"
-    MID = "mid"
-    PREMIUM = "premium"
-
-    @property
-    def rank(self) -> int:
-        """0 for builtin up to 3 for premium."""
-        return list(Tier).index(self)
-
-
-class Capability(StrEnum):
-    """What a request may need of a model; `creative` and `code` say what its maker offers it for."""
-
-    TOOLS = "tools"
-    JSON_SCHEMA = "json_schema"
-    VISION = "vision"
-    STREAMING = "streaming"
-    LOGPROBS = "logprobs"
-    AUDIO = "audio"
-    SYSTEM = "system"
-    CREATIVE = "creative"
-    CODE = "code"
-    REASONING = "reasoning"
-
-
-class Billing(StrEnum):
-    """Who is paid: a provider per token, or nobody because the model runs on our own machine."""
-
-    TOKENS = "tokens"
-    NONE = "none"
-
 
 class Variant(Frozen):
     """One form in which a model's weights are kept and run."""
 
     name: str
     format: Literal["onnx", "safetensors", "gguf", "ctranslate2", "package", "api"]
+    hub_id: str | None = None
+    """Where these files lie when it is not the card's own hub_id."""
     files: tuple[str, ...] | None = None
+    """Relative to the hub repository, or to where packages are installed for a card with `package`."""
     sha256: dict[str, str] = Field(default_factory=dict)
     """File → digest, for the files whose content is known."""
     bytes: Annotated[int, Field(gt=0)] | None = None
+    """All files together."""
     memory_bytes: Annotated[int, Field(gt=0)] | None = None
     runtime: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
@@ -158,6 +98,7 @@ class Card(Frozen):
     quality_prior: Annotated[float, Field(ge=0, le=1)] | None = None
     quality_source: str | None = None
     deprecated: date | None = None
+    """The day from which the provider no longer answers it, if a source names one."""
     unsupported_options: tuple[str, ...] = ()
     """Options of a request that the provider answers with an error for this model."""
     sources: tuple[str, ...] = ()
