@@ -41,8 +41,8 @@ class Provider(Protocol):
 class Fleet(Protocol):
     """What can be called right now."""
 
-    def unavailable(self, model_id: str) -> str | None:
-        """None when the model can be called now; else one sentence: why not and what makes it available."""
+    def unavailable(self) -> Mapping[str, str]:
+        """Models that cannot be called now → one sentence: why not and what makes it available. Cheap."""
         ...
 
     def registry(self) -> Registry:

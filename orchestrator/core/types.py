@@ -179,6 +179,7 @@ class Features:
     brand: float
     reasoning: float
     question: bool
+    plain_ask: bool
     structured: bool
     tools: bool
     images: int
@@ -299,11 +300,8 @@ class Answer:
     reply: Reply
     decision: Decision
     attempts: tuple[Attempt, ...]
+    answered_by: Attempt
     latency_ms: float
-
-    @property
-    def accepted(self) -> Attempt:
-        return self.attempts[-1]
 
     @property
     def cost_nanousd(self) -> int:

@@ -1,0 +1,279 @@
+"""A twin in memory for each port: the same promises without a server, for flow tests and demonstrations."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from orchestrator.adapters.postgres.rows import inference_row
+from orchestrator.core.budget import BudgetState
+from orchestrator.core.errors import BudgetExceeded, NotFound
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Reply
+from orchestrator.ports import ApiKey, StoredText
+from registry.load import Registry
+
+
+class MemoryClock:
+    """Time that moves only when told to, and ids that count upwards within a UUIDv7."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 20, 12, tzinfo=UTC)) -> None:
+        self._now = start
+        self._count = 0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+    def new_id(self) -> UUID:
+        self._count += 1
+        return UUID(int=(int(self._now.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | self._count)
+
+
+@dataclass(slots=True)
+class _Held:
+    hold: Hold
+    ending: Ending | None = None
+    since: float = 0.0
+    spent: int = 0
+
+
+class MemoryLedger:
+    """Global and tenant budgets by name; the same arithmetic as the SQL functions."""
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = dict(limits)
+        self._held: dict[UUID, _Held] = {}
+        self.rows: dict[UUID, Mapping[str, Any]] = {}
+
+    async def reserve(self, hold: Hold) -> None:
+        for name in self._names(hold):
+            used = self._spent(name) + self._reserved(name)
+            if used + hold.amount_nanousd > self._limits[name]:
+                raise BudgetExceeded(
+                    budget=name,
+                    limit_nanousd=self._limits[name],
+                    used_nanousd=used,
+                    asked_nanousd=hold.amount_nanousd,
+                    resets_at=_next_month(datetime.now(UTC)),
+                )
+        self._held[hold.attempt_id] = _Held(hold=hold, since=time.monotonic())
+
+    async def finish(self, inference: Inference) -> None:
+        attempt = inference.attempt
+        held = self._held.get(attempt.id)
+        if attempt.hold_nanousd > 0:
+            if held is None or not _may_move(held.ending, attempt.ending):
+                return
+            held.ending = attempt.ending
+            amounts = {Ending.SETTLED: attempt.cost_nanousd, Ending.RELEASED: 0}
+            held.spent = amounts.get(attempt.ending, held.hold.amount_nanousd)
+        self.rows.setdefault(attempt.id, inference_row(inference, paid=attempt.hold_nanousd > 0))
+
+    async def sweep(self, older_than_s: float) -> int:
+        before = time.monotonic() - older_than_s
+        lost = [held for held in self._held.values() if held.ending is None and held.since <= before]
+        for held in lost:
+            held.ending, held.spent = Ending.LAPSED, held.hold.amount_nanousd
+        return len(lost)
+
+    async def budgets(self) -> Sequence[BudgetState]:
+        return [self._state(name) for name in self._limits]
+
+    async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState:
+        self._limits[name] = limit_nanousd
+        return self._state(name)
+
+    def _names(self, hold: Hold) -> list[str]:
+        return [name for name in self._limits if name in ("global", hold.caller.tenant)]
+
+    def _of(self, name: str) -> list[_Held]:
+        return [held for held in self._held.values() if name in self._names(held.hold)]
+
+    def _reserved(self, name: str) -> int:
+        return sum(held.hold.amount_nanousd for held in self._of(name) if held.ending is None)
+
+    def _spent(self, name: str) -> int:
+        return sum(held.spent for held in self._of(name))
+
+    def _state(self, name: str) -> BudgetState:
+        return BudgetState(
+            name=name,
+            scope="global" if name == "global" else f"tenant:{name}",
+            window="month",
+            limit_nanousd=self._limits[name],
+            spent_nanousd=self._spent(name),
+            reserved_nanousd=self._reserved(name),
+            resets_at=_next_month(datetime.now(UTC)),
+        )
+
+
+def _may_move(old: Ending | None, new: Ending) -> bool:
+    return old is None or (old is Ending.LAPSED and new is not Ending.LAPSED)
+
+
+def _next_month(now: datetime) -> datetime:
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1)
+
+
+class MemoryInferences:
+    """Reads the rows a MemoryLedger wrote."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def of_request(self, request_id: UUID) -> Sequence[Mapping[str, Any]]:
+        rows = [row for row in self._ledger.rows.values() if row["request_id"] == str(request_id)]
+        return rows or [row for row in self._ledger.rows.values() if row["id"] == str(request_id)]
+
+    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]:
+        rows = [row for row in self._ledger.rows.values() if after is None or UUID(row["id"]) > after]
+        return sorted(rows, key=lambda row: str(row["id"]), reverse=True)[:limit]
+
+    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
+        groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+        for row in self._ledger.rows.values():
+            groups.setdefault((row["task"], row["model_id"], row["tier"]), []).append(row)
+        return [_stats(*key, rows) for key, rows in sorted(groups.items())]
+
+
+def _stats(task: str, model_id: str, tier: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return {
+        "task": task,
+        "model_id": model_id,
+        "tier": tier,
+        "attempts": len(rows),
+        "accepted": sum(row["accepted"] for row in rows),
+        "failed": sum(row["error_code"] is not None for row in rows),
+        "cost_nanousd": sum(row["cost_nanousd"] for row in rows),
+    }
+
+
+class MemoryEmbeddings:
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, UUID], tuple[StoredText, Sequence[float]]] = {}
+
+    async def store(
+        self, tenant: str, model_id: str, texts: Sequence[StoredText], vectors: Sequence[Sequence[float]]
+    ) -> None:
+        for text, vector in zip(texts, vectors, strict=True):
+            self._kept[tenant, model_id, text.id] = text, vector
+
+    async def search(self, tenant: str, model_id: str, vector: Sequence[float], limit: int) -> Sequence[StoredText]:
+        found = [
+            replace(text, similarity=_cosine(vector, other))
+            for (owner, model, _), (text, other) in self._kept.items()
+            if (owner, model) == (tenant, model_id)
+        ]
+        return sorted(found, key=lambda text: -(text.similarity or 0.0))[:limit]
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    dot = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))
+    return dot / (math.hypot(*map(float, one)) * math.hypot(*map(float, other)))
+
+
+class MemoryKeys:
+    def __init__(self) -> None:
+        self._keys: dict[bytes, ApiKey] = {}
+
+    async def find(self, secret_sha256: bytes) -> ApiKey | None:
+        return self._keys.get(secret_sha256)
+
+    async def create(self, name: str, tenant: str, role: str, secret_sha256: bytes) -> ApiKey:
+        key = ApiKey(id=UUID(int=len(self._keys) + 1), name=name, tenant=tenant, role=role, scopes={})
+        return self._keys.setdefault(secret_sha256, key)
+
+
+class MemoryPolicies:
+    def __init__(self, policy: RoutingPolicy | None = None) -> None:
+        self._policy = policy or RoutingPolicy()
+
+    async def current(self) -> RoutingPolicy:
+        return self._policy
+
+
+class MemoryOverrides:
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    async def all(self) -> Mapping[str, Any]:
+        return dict(self._values)
+
+    async def set(self, name: str, value: Any, by: str) -> None:
+        self._values = {k: v for k, v in {**self._values, name: value}.items() if v is not None}
+
+
+class MemoryBlobs:
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[bytes, str]] = {}
+
+    async def put(self, data: bytes, content_type: str) -> str:
+        blob_id = f"blob-{len(self._kept) + 1}"
+        self._kept[blob_id] = data, content_type
+        return blob_id
+
+    async def get(self, blob_id: str) -> tuple[bytes, str]:
+        if blob_id not in self._kept:
+            raise NotFound(f"no blob {blob_id!r}; upload it first with POST /blobs.")
+        return self._kept[blob_id]
+
+
+class MemoryFleet:
+    """A fixed registry; `down` maps model ids to why they cannot be called."""
+
+    def __init__(self, registry: Registry, down: Mapping[str, str] | None = None) -> None:
+        self._registry = registry
+        self.down = dict(down or {})
+
+    def unavailable(self) -> Mapping[str, str]:
+        return self.down
+
+    def registry(self) -> Registry:
+        return self._registry
+
+
+class MemoryProvider:
+    """Answers by a script: a function from the call to a reply, or to the error it raises."""
+
+    def __init__(self, answer: Callable[[Call], Reply | Exception]) -> None:
+        self._answer = answer
+        self.calls: list[Call] = []
+
+    async def complete(self, call: Call) -> Reply:
+        self.calls.append(call)
+        answer = self._answer(call)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Delta]]:
+        reply = await self.complete(call)
+
+        async def deltas() -> AsyncIterator[Delta]:
+            for word in (reply.text or "").split(" "):
+                yield Delta(text=word + " ")
+            yield Delta(reply=reply)
+
+        yield deltas()
+
+    async def close(self) -> None:
+        return None
+
+
+class MemoryHealth:
+    async def checks(self) -> Mapping[str, Mapping[str, Any]]:
+        return {"memory": {"ok": True, "required": True, "detail": "nothing outside this process is needed"}}

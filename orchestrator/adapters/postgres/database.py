@@ -1,0 +1,74 @@
+"""The connection pool and the named queries. Library errors become ours here; no rule, no retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from orchestrator.core.errors import StoreUnavailable
+
+# A transaction pooler hands each transaction another server session, where a prepared statement is not known.
+CONNECTION_ARGUMENTS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row}
+_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+
+
+def read_queries(text: str) -> dict[str, str]:
+    """`-- name: word` headers to SQL."""
+    parts = _NAME.split(text)[1:]
+    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+QUERIES = read_queries(resources.files(__package__).joinpath("queries.sql").read_text("utf-8"))
+
+
+class Database:
+    """A small pool; each query runs in its own transaction."""
+
+    def __init__(self, url: str, *, max_size: int = 4) -> None:
+        self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+            url, min_size=1, max_size=max_size, open=False, timeout=5.0, kwargs=dict(CONNECTION_ARGUMENTS)
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def rows(self, name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]:
+        """Runs the named query. Raises StoreUnavailable when the database cannot answer."""
+        with store_errors():
+            async with self._pool.connection() as connection:
+                cursor = await connection.execute(QUERIES[name], parameters)
+                return await cursor.fetchall() if cursor.description else []
+
+    async def search_rows(self, name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]:
+        """A vector search that keeps scanning its index until enough rows pass the other conditions."""
+        with store_errors():
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("set local hnsw.iterative_scan = strict_order")
+                cursor = await connection.execute(QUERIES[name], parameters)
+                return await cursor.fetchall()
+
+    async def row(self, name: str, /, **parameters: Any) -> Mapping[str, Any] | None:
+        rows = await self.rows(name, **parameters)
+        return rows[0] if rows else None
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (psycopg.OperationalError, PoolTimeout) as error:
+        raise StoreUnavailable(
+            f"the database cannot answer ({str(error).strip() or type(error).__name__}). "
+            "Check DATABASE_URL and `pennyroute doctor`, then try again."
+        ) from error

@@ -1,0 +1,88 @@
+-- name: apply_ledger
+select ledger_apply_v1(%(endings)s::jsonb, %(rows)s::jsonb, %(holds)s::jsonb)
+
+-- name: sweep_ledger
+select ledger_sweep_v1(make_interval(secs => %(older_than_s)s))
+
+-- name: list_budgets
+select name, scope, scope_value, period, limit_nanousd, spent_nanousd, reserved_nanousd, resets_at
+  from budget_states order by scope <> 'global', name
+
+-- name: set_budget
+insert into budgets (name, scope, scope_value, period, limit_nanousd)
+values (%(name)s, case when %(name)s = 'global' then 'global' else 'tenant' end,
+        case when %(name)s = 'global' then '' else %(name)s end, 'month', %(limit_nanousd)s)
+on conflict (name) do update set limit_nanousd = excluded.limit_nanousd
+
+-- name: ledger_disagreements
+select subject, finding from ledger_disagreements order by subject
+
+-- name: inferences_of_request
+select i.*, t.input, t.output
+  from model_inferences i
+  left join inference_texts t on t.inference_id = i.id and t.created_at = i.created_at
+ where i.request_id = %(request_id)s
+   and i.created_at between %(from)s and %(to)s
+ order by i.id
+
+-- name: inference_by_id
+select i.*, t.input, t.output
+  from model_inferences i
+  left join inference_texts t on t.inference_id = i.id and t.created_at = i.created_at
+ where i.id = %(id)s and i.created_at between %(from)s and %(to)s
+
+-- name: recent_inferences
+select id, request_id, created_at, task, model_id, tier, accepted, error_code, cost_nanousd, latency_ms,
+       input_tokens + cache_read_tokens + cache_write_tokens as input_tokens, output_tokens, quality_score, complexity
+  from model_inferences
+ where created_at >= %(since)s and id > %(after)s
+ order by created_at desc, id desc
+ limit %(limit)s
+
+-- name: inference_stats
+select * from inference_stats_v1(%(since)s)
+
+-- name: store_embeddings
+insert into embeddings (id, tenant, model_id, text, metadata, embedding)
+select id, %(tenant)s, %(model_id)s, text, metadata, embedding::extensions.vector
+  from unnest(%(ids)s::uuid[], %(texts)s::text[], %(metadata)s::jsonb[], %(vectors)s::text[])
+       as e (id, text, metadata, embedding)
+on conflict (tenant, model_id, id) do update
+   set text = excluded.text, metadata = excluded.metadata, embedding = excluded.embedding
+
+-- name: search_embeddings
+select id, text, metadata, 1 - (embedding operator(extensions.<=>) %(vector)s::extensions.vector) as similarity
+  from embeddings
+ where model_id = %(model_id)s and tenant = %(tenant)s
+ order by embedding operator(extensions.<=>) %(vector)s::extensions.vector
+ limit %(limit)s
+
+-- name: find_key
+select id, name, tenant, role, scopes from api_keys where secret_sha256 = %(sha256)s and revoked_at is null
+
+-- name: create_key
+insert into api_keys (name, tenant, role, secret_sha256) values (%(name)s, %(tenant)s, %(role)s, %(sha256)s)
+on conflict (secret_sha256) do update set name = excluded.name
+returning id, name, tenant, role, scopes
+
+-- name: revoke_key
+update api_keys set revoked_at = now() where id = %(id)s and revoked_at is null
+
+-- name: active_policy
+select name, policy from routing_policies where activated_at is not null
+
+-- name: list_settings
+select name, value from settings
+
+-- name: set_setting
+insert into settings (name, value, changed_by) values (%(name)s, %(value)s, %(by)s)
+on conflict (name) do update set value = excluded.value, changed_by = excluded.changed_by, changed_at = now()
+
+-- name: unset_setting
+delete from settings where name = %(name)s
+
+-- name: ensure_partitions
+select ensure_partitions_v1(now()) union all select ensure_partitions_v1(now() + interval '1 month')
+
+-- name: expire_texts
+select expire_texts_v1(make_interval(days => %(keep_days)s))

@@ -1,0 +1,114 @@
+"""The log read back, embeddings, API keys, policies and settings on Postgres. Translates rows, decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg.types.json import Jsonb
+
+from orchestrator.adapters.postgres.database import Database
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.ports import ApiKey, StoredText
+
+# A row is written at the end of its attempt, so it lies a little after the moment in its UUIDv7.
+_ID_SLACK = timedelta(days=1)
+_NO_ID = UUID(int=0)
+
+
+class PostgresInferences:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of_request(self, request_id: UUID) -> Sequence[Mapping[str, Any]]:
+        """By request id, else by the id of one attempt. The moment in the id prunes the partitions."""
+        at = _moment(request_id)
+        window = {"from": at - _ID_SLACK, "to": at + _ID_SLACK}
+        rows = await self._database.rows("inferences_of_request", request_id=request_id, **window)
+        return rows or await self._database.rows("inference_by_id", id=request_id, **window)
+
+    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]:
+        since = _moment(after) - _ID_SLACK if after else datetime.now(UTC) - timedelta(days=31)
+        return await self._database.rows("recent_inferences", limit=limit, after=after or _NO_ID, since=since)
+
+    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
+        return await self._database.rows("inference_stats", since=since)
+
+
+class PostgresEmbeddings:
+    """384-dimensional vectors, cosine similarity, per tenant and model."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def store(
+        self, tenant: str, model_id: str, texts: Sequence[StoredText], vectors: Sequence[Sequence[float]]
+    ) -> None:
+        await self._database.rows(
+            "store_embeddings",
+            tenant=tenant,
+            model_id=model_id,
+            ids=[text.id for text in texts],
+            texts=[text.text.replace("\x00", "\ufffd") for text in texts],
+            metadata=[Jsonb(dict(text.metadata)) for text in texts],
+            vectors=[_vector(vector) for vector in vectors],
+        )
+
+    async def search(self, tenant: str, model_id: str, vector: Sequence[float], limit: int) -> Sequence[StoredText]:
+        parameters = {"tenant": tenant, "model_id": model_id, "vector": _vector(vector), "limit": limit}
+        rows = await self._database.search_rows("search_embeddings", **parameters)
+        return [StoredText(model_id=model_id, **row) for row in rows]
+
+
+class PostgresKeys:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, secret_sha256: bytes) -> ApiKey | None:
+        row = await self._database.row("find_key", sha256=secret_sha256)
+        return ApiKey(**row) if row else None
+
+    async def create(self, name: str, tenant: str, role: str, secret_sha256: bytes) -> ApiKey:
+        row = await self._database.row("create_key", name=name, tenant=tenant, role=role, sha256=secret_sha256)
+        assert row is not None  # noqa: S101 - insert … returning always returns
+        return ApiKey(**row)
+
+
+class PostgresPolicies:
+    """The active policy, read at most every `ttl_s` seconds by its caller; the default when none is active."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def current(self) -> RoutingPolicy:
+        row = await self._database.row("active_policy")
+        return RoutingPolicy.from_dict(row["policy"], row["name"]) if row else RoutingPolicy()
+
+
+class PostgresOverrides:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> Mapping[str, Any]:
+        return {row["name"]: row["value"] for row in await self._database.rows("list_settings")}
+
+    async def set(self, name: str, value: Any, by: str) -> None:
+        if value is None:
+            await self._database.rows("unset_setting", name=name)
+        else:
+            await self._database.rows("set_setting", name=name, value=Jsonb(value), by=by)
+
+
+def _vector(values: Sequence[float]) -> str:
+    """pgvector's text form; numpy arrays are written at float32 precision."""
+    return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _moment(uuid7: UUID) -> datetime:
+    """The millisecond in a UUIDv7; any other id reads as now."""
+    if uuid7.version != 7:
+        return datetime.now(UTC)
+    return datetime.fromtimestamp((uuid7.int >> 80) / 1000, UTC)

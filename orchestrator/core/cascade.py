@@ -1,0 +1,59 @@
+"""Judges what follows an attempt: accept, escalate, fall back, retry or give up. A pure function of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.core.types import Attempt, Plan
+
+# One repeat on the last rung: a second failure of the same model seconds later is rarely chance.
+_TRIES_ON_LAST_RUNG = 2
+_RETRYABLE = frozenset({"rate_limited", "provider_unreachable", "provider_error", "timeout"})
+
+
+class Move(StrEnum):
+    START = "start"
+    ACCEPT = "accept"
+    ESCALATE = "escalate"  # answered, not good enough
+    FALL_BACK = "fall_back"  # failed
+    RETRY = "retry"  # failed on the last rung, worth one more try
+    SETTLE_FOR = "settle_for"  # nothing better is left: the best answer so far
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """`rung` is the index to try next; for ACCEPT and SETTLE_FOR `attempt` is the index of the answer."""
+
+    move: Move
+    rung: int | None = None
+    attempt: int | None = None
+
+
+def next_rung(plan: Plan, attempts: Sequence[Attempt]) -> Step:
+    """What follows, read from the attempts alone, so that a crash is a resume."""
+    if not attempts:
+        return Step(move=Move.START, rung=0)
+    last, following = attempts[-1], attempts[-1].rung + 1
+    if last.error_code is None and _good_enough(plan, last):
+        return Step(move=Move.ACCEPT, attempt=len(attempts) - 1)
+    if following < len(plan.rungs):
+        move = Move.ESCALATE if last.error_code is None else Move.FALL_BACK
+        return Step(move=move, rung=following)
+    answered = [index for index, attempt in enumerate(attempts) if attempt.error_code is None]
+    if answered:
+        return Step(move=Move.SETTLE_FOR, attempt=max(answered, key=lambda index: _grade(attempts[index])))
+    tries = sum(attempt.rung == last.rung for attempt in attempts)
+    if last.error_code in _RETRYABLE and tries < _TRIES_ON_LAST_RUNG:
+        return Step(move=Move.RETRY, rung=last.rung)
+    return Step(move=Move.GIVE_UP)
+
+
+def _good_enough(plan: Plan, attempt: Attempt) -> bool:
+    return _grade(attempt) >= plan.rungs[attempt.rung].threshold
+
+
+def _grade(attempt: Attempt) -> float:
+    return attempt.quality.value if attempt.quality else 0.0

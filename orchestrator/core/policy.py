@@ -1,0 +1,250 @@
+"""Chooses: eligible models first, then an ordered plan by the routing policy. Predicts nothing, judges nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
+from orchestrator.core.types import Complexity, Features, Plan, Request, Rung, Score, Strategy
+from registry.load import Registry, UnknownModel
+from registry.schema import Billing, Capability, Card, Task, Tier
+
+LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
+PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
+
+_DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
+    Complexity.SIMPLE: ("local", "mid", "premium"),
+    Complexity.MEDIUM: ("mid", "premium"),
+    Complexity.HIGH: ("premium", "creative", "mid"),
+    Complexity.CREATIVE: ("creative", "premium"),
+    Complexity.PREMIUM_BRAND: ("premium", "creative"),
+    "tools": ("premium", "creative"),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutingPolicy:
+    """A versioned, immutable rule. A ladder entry is a role, a tier or a model id, cheapest first.
+
+    `tier_strength` is the prior quality of a tier in [0, 1], used where a card states none.
+    """
+
+    ladders: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(_DEFAULT_LADDERS))
+    tier_strength: Mapping[str, float] = field(
+        default_factory=lambda: {Tier.BUILTIN: 0.2, Tier.LOCAL: 0.45, Tier.MID: 0.7, Tier.PREMIUM: 0.9}
+    )
+    task_order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    medium_at: float = 0.25
+    high_at: float = 0.5
+    creative_at: float = 0.5
+    brand_at: float = 0.5
+    accept_at: float = 0.5
+    max_rungs: int = 3
+    name: str = "default"
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits of the content's SHA-256: same rule, same version."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def as_dict(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "name"}
+        plain["ladders"] = {str(k): list(v) for k, v in self.ladders.items()}
+        plain["task_order"] = {str(k): list(v) for k, v in self.task_order.items()}
+        plain["tier_strength"] = {str(k): v for k, v in self.tier_strength.items()}
+        return plain
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], name: str = "default") -> RoutingPolicy:
+        known = dict(data)
+        for key in ("ladders", "task_order"):
+            if key in known:
+                known[key] = {k: tuple(v) for k, v in known[key].items()}
+        return RoutingPolicy(**known, name=name)
+
+
+def eligible(
+    request: Request, features: Features | None, cards: Iterable[Card], scores: Mapping[str, Score]
+) -> tuple[list[Card], dict[str, str]]:
+    """Cards that may answer, and for the rest the first reason why not."""
+    fit: list[Card] = []
+    reasons: dict[str, str] = {}
+    for card in cards:
+        reason = _refusal(request, features, card, scores.get(card.id))
+        if reason is None:
+            fit.append(card)
+        else:
+            reasons[card.id] = reason
+    return fit, reasons
+
+
+def choose(
+    request: Request,
+    features: Features | None,
+    complexity: Complexity,
+    scores: Mapping[str, Score],
+    policy: RoutingPolicy,
+    registry: Registry,
+    unavailable: Mapping[str, str],
+) -> Plan:
+    """The plan for a request. Raises ModelNotFound, NotEligible, NoModelAvailable.
+
+    `unavailable` maps model ids that cannot be called now to what would make them available.
+    """
+    if request.model is not None:
+        return _named(request, features, complexity, scores, policy, registry, unavailable)
+    fit, refusals = eligible(request, features, registry.for_task(request.task), scores)
+    if not fit:
+        raise NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
+    ready = [card for card in fit if card.id not in unavailable]
+    if not ready:
+        missing = {card.id: unavailable[card.id] for card in fit}
+        raise NoModelAvailable(_unavailable_message(request.task, missing), candidates=missing)
+    ordered = _ordered(request, complexity, ready, scores, policy)
+    rungs = tuple(Rung(model_id=card.id, threshold=_threshold(request, policy)) for card in ordered)
+    return Plan(rungs=rungs, complexity=complexity, reason=_reason(request, features, complexity, ordered))
+
+
+def _refusal(request: Request, features: Features | None, card: Card, score: Score | None) -> str | None:  # noqa: PLR0911
+    # one line per rule reads better than one expression
+    limits, options = request.constraints, request.options
+    allowed = _tiers(request)
+    if card.tier not in allowed:
+        return f"tier {card.tier} is excluded by strategy {request.strategy} or constraints.tiers"
+    if options.tools and Capability.TOOLS not in card.capabilities:
+        return "does not support tools"
+    if features and features.images and request.task is Task.GENERATE and Capability.VISION not in card.capabilities:
+        return "does not read images"
+    room = (options.max_tokens or 0) + (features.tokens if features else 0)
+    if card.context_tokens is not None and request.task is Task.GENERATE and room > card.context_tokens:
+        return f"its context of {card.context_tokens} tokens is too small for about {room}"
+    if score is None:
+        return None if card.billing is Billing.NONE else "its price is not known, so it is not called"
+    if limits.max_cost_nanousd is not None and score.cost_nanousd > limits.max_cost_nanousd:
+        return f"would cost about {score.cost_nanousd} nano-dollars, over constraints.max_cost"
+    if limits.deadline_ms is not None and request.task is Task.GENERATE and score.latency_ms > limits.deadline_ms:
+        return f"would take about {score.latency_ms} ms, over constraints.deadline_ms"
+    if limits.min_quality is not None and score.p_adequate < limits.min_quality:
+        return f"predicted quality {score.p_adequate:.2f} is under constraints.quality"
+    return None
+
+
+def _tiers(request: Request) -> frozenset[Tier]:
+    by_strategy = {
+        Strategy.LOCAL_ONLY: LOCAL_TIERS,
+        Strategy.PREMIUM_ONLY: frozenset({Tier.PREMIUM}),
+    }.get(request.strategy, frozenset(Tier))
+    if request.task is not Task.GENERATE and request.strategy is Strategy.PREMIUM_ONLY:
+        by_strategy = frozenset(Tier)  # only generate has paid models; the strategy speaks of it alone
+    return by_strategy & (request.constraints.tiers or frozenset(Tier))
+
+
+def _named(
+    request: Request,
+    features: Features | None,
+    complexity: Complexity,
+    scores: Mapping[str, Score],
+    policy: RoutingPolicy,
+    registry: Registry,
+    unavailable: Mapping[str, str],
+) -> Plan:
+    assert request.model is not None  # noqa: S101 - the caller's condition, for the type checker
+    try:
+        card = registry.get(request.model)
+    except UnknownModel as unknown:
+        raise ModelNotFound(str(unknown), model=request.model) from unknown
+    if request.task not in card.tasks:
+        can = ", ".join(card.tasks)
+        raise NotEligible(
+            f"model {card.id!r} cannot {request.task}; it can {can}.", candidates={card.id: f"cannot {request.task}"}
+        )
+    _, refusals = eligible(request, features, [card], scores)
+    if refusals:
+        raise NotEligible(f"model {card.id!r} {refusals[card.id]}.", candidates=refusals)
+    if card.id in unavailable:
+        raise NoModelAvailable(
+            f"model {card.id!r} cannot answer now: {unavailable[card.id]}", candidates={card.id: unavailable[card.id]}
+        )
+    rung = Rung(model_id=card.id, threshold=0.0)
+    return Plan(rungs=(rung,), complexity=complexity, reason=f"{card.id} was named by the request")
+
+
+def _ordered(
+    request: Request, complexity: Complexity, ready: Sequence[Card], scores: Mapping[str, Score], policy: RoutingPolicy
+) -> list[Card]:
+    if request.task is not Task.GENERATE:
+        ordered = _by_entries(policy.task_order.get(request.task, ()), ready, scores) or list(_by_tier(ready))
+        # Vectors of two models do not compare, so an embedding has no second rung.
+        return ordered[: 1 if request.task is Task.EMBED else 2]
+    ladder = policy.ladders["tools" if request.options.tools else complexity]
+    ordered = _by_entries(ladder, ready, scores)
+    rest = [card for card in _by_tier(ready) if card not in ordered]
+    if not ordered:
+        ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
+    if request.strategy is Strategy.LOCAL_FALLBACK:
+        local = [c for c in (*ordered, *rest) if c.tier in LOCAL_TIERS][:1]
+        ordered = [c for c in ordered if c.tier in PAID_TIERS][: policy.max_rungs - len(local)] + local
+    return ordered[: policy.max_rungs]
+
+
+def _by_entries(entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score]) -> list[Card]:
+    """For each entry (role, tier or id) its best ready card not yet taken."""
+    ordered: list[Card] = []
+    for entry in entries:
+        matching = [c for c in ready if (entry in c.roles or entry in (c.tier, c.id)) and c not in ordered]
+        if matching:
+            ordered.append(min(matching, key=lambda card: _preference(card, entry, scores)))
+    return ordered
+
+
+def _preference(card: Card, entry: str, scores: Mapping[str, Score]) -> tuple[bool, bool, float, int, str]:
+    score = scores.get(card.id)
+    quality = score.p_adequate if score else 0.0
+    return entry not in card.roles, not card.roles, -quality, score.cost_nanousd if score else 0, card.id
+
+
+def _by_tier(ready: Iterable[Card]) -> Iterable[Card]:
+    """Downloaded local models before built-in ones, then paid ones from mid upwards; core cards first."""
+    order = {Tier.LOCAL: 0, Tier.BUILTIN: 1, Tier.MID: 2, Tier.PREMIUM: 3}
+    return sorted(ready, key=lambda card: (order[card.tier], not card.core, card.id))
+
+
+def _threshold(request: Request, policy: RoutingPolicy) -> float:
+    return max(policy.accept_at, request.constraints.min_quality or 0.0)
+
+
+def _reason(request: Request, features: Features | None, complexity: Complexity, ordered: Sequence[Card]) -> str:
+    first = ordered[0]
+    if request.task is not Task.GENERATE:
+        return f"{first.id} is the first available model for {request.task}"
+    signals = ", ".join(_signals(features)) if features else ""
+    return f"{complexity}{f' ({signals})' if signals else ''}: {first.tier} first" + (
+        f", then {', '.join(card.id for card in ordered[1:])}" if len(ordered) > 1 else ""
+    )
+
+
+def _signals(features: Features) -> Iterable[str]:
+    for name in ("code", "maths", "creative", "brand", "reasoning"):
+        if getattr(features, name) >= 0.3:
+            yield name
+    if features.tools:
+        yield "tools"
+    if features.constraints:
+        yield f"{features.constraints} constraint{'s' if features.constraints > 1 else ''}"
+    yield f"about {features.tokens} tokens"
+
+
+def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:
+    some = "; ".join(f"{model}: {why}" for model, why in list(reasons.items())[:3])
+    return f"no model can {request.task} within this request's constraints ({some or 'none is registered'})."
+
+
+def _unavailable_message(task: Task, missing: Mapping[str, str]) -> str:
+    some = "; ".join(f"{model}: {how}" for model, how in list(missing.items())[:3])
+    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return f"no model for {task} can be called now. {some}{more}. `pennyroute doctor` lists every way."
