@@ -149,7 +149,7 @@ def _stale(card: Card, today: date) -> Iterator[Finding]:
                 card_id=card.id,
                 field=f"prices.{number}.checked",
                 level=Level.STALE,
-                message=f"price last checked {age_days} days ago ({price.checked}); check {price.source} again",
+                message=f"price last checked {age_days} days ago, {price.checked}; check {price.source} again",
             )
 
 

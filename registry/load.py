@@ -150,8 +150,9 @@ def _version(cards: Mapping[str, Card]) -> str:
 
 
 def _canonical(card: Card) -> dict[str, Any]:
-    dumped = card.model_dump(mode="json")
-    return {**dumped, "capabilities": sorted(dumped["capabilities"])}
+    """What a card says, so that a field added to the schema later does not change the version of old cards."""
+    dumped = card.model_dump(mode="json", exclude_defaults=True)
+    return {**dumped, "capabilities": sorted(card.capabilities)}
 
 
 def _read_folder(folder: Path) -> Iterator[Card]:
