@@ -1,0 +1,134 @@
+"""Text of images by PP-OCR on ONNX Runtime (RapidOCR); it downloads nothing and keeps no image."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rapidocr import RapidOCR
+
+from registry.schema import Card
+from registry.weights import packaged_folder, verify
+from workers.runtime import Batch, Code, Item, Machine, Picture, Result, WorkerError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+MOST_PIXELS = 40_000_000  # an A4 page at 600 dpi is 35 million; decoded, this bound is 120 MB
+SHORTEST_SIDE = 8  # pixels: no legible letter is smaller
+DETECTION = "PP-OCRv6_det_small.onnx"
+RECOGNITION = "PP-OCRv6_rec_small.onnx"
+
+
+def load(card: Card, machine: Machine) -> RapidOCR:
+    """Both networks from the package's own files, loaded and run once so that their memory is counted.
+
+    The angle classifier stays off: it turns upright lines around. Raises WorkerError, DamagedWeights.
+    """
+    folder = packaged_folder(card)
+    if folder is None:
+        raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
+    verify(card, folder)
+    engine = RapidOCR(params=_settings(folder, machine.threads))
+    blank = np.full((64, 256, 3), 255, dtype=np.uint8)
+    engine(blank, use_cls=False)
+    engine(blank, use_det=False, use_cls=False)
+    engine.update_params(use_det=True, use_cls=False)
+    return engine
+
+
+def infer(loaded: RapidOCR, batch: Batch) -> list[Result | WorkerError]:
+    """{"results": [{"text", "lines", "width", "height"}, …]}, one per image, top to bottom.
+
+    lines: {"text", "confidence" (0 to 1), "box" (four [x, y] corners, clockwise from top left, in pixels of
+    the upright image)}. text: the lines joined by newlines, "" for an image without text. An orientation
+    written in EXIF is followed; a page photographed sideways without one is not turned.
+    """
+    return [_item(loaded, item, batch) for item in batch.items]
+
+
+def _item(engine: RapidOCR, item: Item, batch: Batch) -> Result | WorkerError:
+    if not item.media:
+        return WorkerError(Code.INVALID_INPUT, "ocr needs at least one image; `media` is empty")
+    try:
+        pages = []
+        for number, picture in enumerate(item.media):
+            batch.check_time()
+            pages.append(_read(engine, opened(picture, f"media[{number}]")))
+    except WorkerError as error:
+        return error
+    return {"results": pages}
+
+
+def opened(picture: Picture, name: str) -> Image.Image:
+    """The image upright in RGB, transparent parts white. Raises WorkerError `invalid_input`: not an image we
+    read, damaged, too large (before its pixels are decoded), too small, several pages."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(picture.data), formats=FORMATS) as image:
+                _refuse(image, name)
+                image.load()
+                return _upright(image)
+    except UnidentifiedImageError as error:
+        what = f"{name} ({picture.content_type}, {len(picture.data)} bytes) is no image that can be read"
+        raise WorkerError(Code.INVALID_INPUT, f"{what}; send one of {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise WorkerError(Code.INVALID_INPUT, f"{name} is too large: {error}; scale it down") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
+        # Pillow's decoders raise any of these on damaged data
+        raise WorkerError(
+            Code.INVALID_INPUT, f"{name} is a damaged {picture.content_type}: {error}; send it again whole"
+        ) from error
+
+
+def _refuse(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    problem = None
+    if width * height > MOST_PIXELS:
+        problem = f"has {width}×{height} pixels, at most {MOST_PIXELS:,} are read; scale it down"
+    elif min(width, height) < SHORTEST_SIDE:
+        problem = f"has {width}×{height} pixels, no text fits; each side needs at least {SHORTEST_SIDE}"
+    elif image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+        problem = f"is a TIFF of {pages} pages; send each page as an image of its own"
+    if problem:
+        raise WorkerError(Code.INVALID_INPUT, f"{name} {problem}")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turned = ImageOps.exif_transpose(image)
+    if "A" not in turned.getbands() and "transparency" not in turned.info:
+        return turned.convert("RGB")
+    layered = turned.convert("RGBA")
+    paper = Image.new("RGBA", layered.size, "white")
+    return Image.alpha_composite(paper, layered).convert("RGB")
+
+
+def _read(engine: RapidOCR, image: Image.Image) -> dict[str, Any]:
+    pixels: NDArray[np.uint8] = np.asarray(image)[:, :, ::-1]  # the networks were trained on BGR
+    found = engine(np.ascontiguousarray(pixels), use_det=True, use_cls=False)
+    lines = [
+        {"text": text, "confidence": round(float(score), 4), "box": np.asarray(box).round(1).tolist()}
+        for text, score, box in zip(found.txts or (), found.scores or (), _boxes(found), strict=True)
+    ]
+    text = "\n".join(line["text"] for line in lines)
+    return {"text": text, "lines": lines, "width": image.width, "height": image.height}
+
+
+def _boxes(found: Any) -> Any:
+    return () if found.boxes is None else found.boxes
+
+
+def _settings(folder: Path, threads: int) -> dict[str, Any]:
+    """Explicit paths: with none given, RapidOCR downloads what it does not find."""
+    return {
+        "Global.use_cls": False,
+        "Global.log_level": "error",
+        "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        "Det.model_path": str(folder / DETECTION),
+        "Rec.model_path": str(folder / RECOGNITION),
+    }
