@@ -104,15 +104,11 @@ def test_an_unapplied_file_older_than_the_newest_applied_is_refused_unless_allow
     assert run(empty_postgres_url, folder, allow_out_of_order=True).applied == ("20260101120000",)
 
 
-def test_a_failing_file_leaves_nothing_behind_and_names_its_line(
-    empty_postgres_url: str, folder: Path
-) -> None:
+def test_a_failing_file_leaves_nothing_behind_and_names_its_line(empty_postgres_url: str, folder: Path) -> None:
     write(folder, "20260103000000_broken", "create table half ();\nselect 1;\nselect nonsense;\n")
     with pytest.raises(MigrationFailed, match=r'broken\.sql line 3 failed: column "nonsense" does not exist'):
         run(empty_postgres_url, folder)
-    assert rows(empty_postgres_url, "select to_regclass('half')::text, to_regclass('fruit')::text") == [
-        (None, "fruit")
-    ]
+    assert rows(empty_postgres_url, "select to_regclass('half')::text, to_regclass('fruit')::text") == [(None, "fruit")]
 
 
 def test_a_file_that_ends_its_own_transaction_is_reported(empty_postgres_url: str, folder: Path) -> None:
@@ -137,7 +133,5 @@ def test_the_test_database_fixture_is_migrated_and_private(postgres_url: str) ->
     with psycopg.connect(postgres_url) as connection:
         connection.execute("create table only_here ()")
         assert connection.execute("select current_database() <> 'migrated_template'").fetchone() == (True,)
-        found = connection.execute(
-            "select to_regclass('supabase_migrations.schema_migrations')::text"
-        ).fetchone()
+        found = connection.execute("select to_regclass('supabase_migrations.schema_migrations')::text").fetchone()
     assert found == ("supabase_migrations.schema_migrations",)

@@ -23,9 +23,7 @@ from orchestrator.adapters.embedded.supervisor import Event, EventKind, Supervis
 
 QUICK = RestartPolicy(first_delay_s=0.01, longest_delay_s=0.05, start_failures=3)
 SLEEP = "import time; time.sleep(600)"
-STUBBORN = (
-    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); " + SLEEP
-)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); " + SLEEP
 PARENT = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
@@ -42,7 +40,7 @@ time.sleep(600)
 """
 
 
-def python(name: str, code: str, *, ready: Callable[[], bool] | None = None, **more: float) -> ProcessSpec:
+def python(name: str, code: str, *, ready: Callable[[int], bool] | None = None, **more: float) -> ProcessSpec:
     return ProcessSpec(name=name, command=(sys.executable, "-c", code), ready=ready, **more)  # type: ignore[arg-type]
 
 
@@ -71,7 +69,8 @@ def supervisor(tmp_path: Path, events: list[Event]) -> Supervisor:
 def test_programs_start_in_order_and_stop_in_reverse(supervisor: Supervisor, events: list[Event]) -> None:
     with supervisor:
         supervisor.start(python("first", SLEEP))
-        supervisor.start(python("second", SLEEP))
+        supervisor.begin(python("second", SLEEP))
+        supervisor.start()
     told = [(event.kind.value, event.name) for event in events]
     assert told == [
         ("started", "first"),
@@ -89,7 +88,7 @@ def test_start_returns_when_the_program_says_it_is_ready(supervisor: Supervisor,
     mark = tmp_path / "ready"
     code = f"import pathlib, time; time.sleep(0.2); pathlib.Path({str(mark)!r}).touch(); time.sleep(600)"
     with supervisor:
-        supervisor.start(python("slow", code, ready=mark.exists))
+        supervisor.start(python("slow", code, ready=lambda pid: mark.exists()))
         assert mark.exists()
 
 
@@ -116,7 +115,7 @@ def state(folder: Path) -> dict[str, dict[str, object]]:
 def test_a_program_that_keeps_dying_at_the_start_is_given_up_with_its_last_words(
     supervisor: Supervisor,
 ) -> None:
-    broken = python("broken", "import sys; print('no licence found'); sys.exit(3)", ready=lambda: False)
+    broken = python("broken", "import sys; print('no licence found'); sys.exit(3)", ready=lambda pid: False)
     with supervisor, pytest.raises(StartFailed) as caught:
         supervisor.start(broken)
     assert "broken could not be started (3 times, last: exit status 3)" in str(caught.value)
@@ -128,11 +127,11 @@ def test_a_program_that_is_never_ready_is_given_up(supervisor: Supervisor) -> No
         supervisor,
         pytest.raises(StartFailed, match=r"mute could not be started \(was not ready within 0\.1 s\)"),
     ):
-        supervisor.start(python("mute", SLEEP, ready=lambda: False, ready_timeout_s=0.1))
+        supervisor.start(python("mute", SLEEP, ready=lambda pid: False, ready_timeout_s=0.1))
 
 
 def test_a_program_that_does_not_exist_is_given_up_with_its_name(supervisor: Supervisor) -> None:
-    ghost = ProcessSpec(name="ghost", command=("/no/such/program",), ready=lambda: False)
+    ghost = ProcessSpec(name="ghost", command=("/no/such/program",), ready=lambda pid: False)
     with supervisor, pytest.raises(StartFailed, match="/no/such/program cannot be started: No such file"):
         supervisor.start(ghost)
 
@@ -142,7 +141,7 @@ def test_a_program_that_ignores_its_stop_signal_is_killed_after_its_time(
 ) -> None:
     log = tmp_path / "stubborn.log"
     with supervisor:
-        supervisor.start(python("stubborn", STUBBORN, ready=lambda: "up" in text(log), stop_timeout_s=0.1))
+        supervisor.start(python("stubborn", STUBBORN, ready=lambda pid: "up" in text(log), stop_timeout_s=0.1))
     assert [event.kind.value for event in events][-3:] == ["stopping", "killed", "stopped"]
     assert events[-1].detail == "signal SIGKILL"
 
@@ -150,7 +149,7 @@ def test_a_program_that_ignores_its_stop_signal_is_killed_after_its_time(
 def test_grandchildren_end_with_a_program_that_was_killed(supervisor: Supervisor, tmp_path: Path) -> None:
     log = tmp_path / "parent.log"
     with supervisor:
-        supervisor.start(python("parent", PARENT, ready=lambda: text(log).endswith("\n")))
+        supervisor.start(python("parent", PARENT, ready=lambda pid: text(log).endswith("\n")))
         first, grandchild = supervisor.pid("parent"), int(text(log))
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -173,7 +172,7 @@ from orchestrator.adapters.embedded.supervisor import Supervisor
 folder, code = Path(sys.argv[1]), sys.argv[2]
 log = folder / "parent.log"
 spec = ProcessSpec(name="parent", command=(sys.executable, "-c", code),
-                   ready=lambda: log.exists() and log.read_text().endswith("\\n"))
+                   ready=lambda pid: log.exists() and log.read_text().endswith("\\n"))
 with Supervisor(logs=folder, run=folder) as supervisor:
     supervisor.start(spec)
     print(supervisor.pid("parent"), flush=True)
@@ -211,7 +210,7 @@ def test_a_start_that_is_cut_short_by_stop_says_so(supervisor: Supervisor) -> No
     with supervisor:
         threading.Timer(0.1, supervisor.stop).start()
         with pytest.raises(StartFailed, match="was not started: everything is being stopped"):
-            supervisor.start(python("endless", SLEEP, ready=lambda: False))
+            supervisor.start(python("endless", SLEEP, ready=lambda pid: False))
 
 
 def test_restart_delays_double_up_to_the_longest_and_are_spread() -> None:
@@ -221,16 +220,14 @@ def test_restart_delays_double_up_to_the_longest_and_are_spread() -> None:
     assert (policy.delay_s(1_000, 0.0), policy.delay_s(1, 0.0)) == (15.0, 0.1)
 
 
-def test_a_log_past_its_size_is_turned_over_under_the_running_program(
-    supervisor: Supervisor, tmp_path: Path
-) -> None:
+def test_a_log_past_its_size_is_turned_over_under_the_running_program(supervisor: Supervisor, tmp_path: Path) -> None:
     go, log = tmp_path / "go", tmp_path / "talker.log"
     with supervisor:
         supervisor.start(
             ProcessSpec(
                 name="talker",
                 command=(sys.executable, "-c", TALKER, str(go)),
-                ready=lambda: text(log).endswith("\n"),
+                ready=lambda pid: text(log).endswith("\n"),
             )
         )
         assert not turn_over(log, max_bytes=51)

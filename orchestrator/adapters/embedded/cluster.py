@@ -49,9 +49,7 @@ def stop_leftover(data: Path) -> None:
     deadline = time.monotonic() + 30
     while _runs_on(pid, data):
         if time.monotonic() > deadline:
-            raise EmbeddedError(
-                f"A Postgres left over on {data} (process {pid}) does not stop. End it, then retry."
-            )
+            raise EmbeddedError(f"A Postgres left over on {data} (process {pid}) does not stop. End it, then retry.")
         time.sleep(0.02)
 
 

@@ -112,7 +112,7 @@ class EmbeddedPostgres:
             env=_plain_environment(),
             stop_signal=signal.SIGINT,
             stop_timeout_s=30.0,
-            ready=self.is_ready,
+            ready=lambda pid: self.is_ready(),
             ready_timeout_s=300.0,  # crash recovery after a long write burst on a slow disk
             owned_folder=self._folder.postgres,
         )
@@ -201,7 +201,5 @@ def _make_database(connection: psycopg.Connection[tuple[object, ...]]) -> None:
 
 def _explain_initdb(partial: Path, output: str) -> EmbeddedError:
     if re.search("No space left on device|Disk quota exceeded", output):
-        return DiskFull(
-            f"The disk of {partial.parent} ran full while the database was made. Free space, then retry."
-        )
+        return DiskFull(f"The disk of {partial.parent} ran full while the database was made. Free space, then retry.")
     return EmbeddedError(f"initdb could not make a database in {partial.parent}:\n{output.strip()[-2000:]}")

@@ -20,9 +20,10 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 class ProcessSpec:
     """One program to keep running.
 
-    `env` None means this process's environment. `ready` answers at once; the next program of a list starts
-    only after it said True (without `ready`: after the spawn). `owned_folder` marks a program that refuses to
-    be root: started by root it runs as an ordinary account that owns that folder.
+    `env` None means this process's environment. `ready` is asked with the process id and answers quickly;
+    without it a program counts as ready once it is spawned. `fds` are inherited (a listening socket stays open
+    while its server is restarted, so callers wait instead of being refused). `owned_folder` marks a program
+    that refuses to be root: started by root it runs as an ordinary account that owns that folder.
     """
 
     name: str
@@ -31,9 +32,10 @@ class ProcessSpec:
     cwd: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
-    ready: Callable[[], bool] | None = None
+    ready: Callable[[int], bool] | None = None
     ready_timeout_s: float = 60.0
     owned_folder: Path | None = None
+    fds: tuple[int, ...] = ()
 
 
 def launch_line(
@@ -64,6 +66,7 @@ def spawn(spec: ProcessSpec, log: Path) -> subprocess.Popen[bytes]:
             env=None if spec.env is None else dict(spec.env),
             cwd=spec.cwd,
             start_new_session=True,
+            pass_fds=spec.fds,
         )
     finally:
         os.close(descriptor)

@@ -67,7 +67,7 @@ class EmbeddedRedis:
         return ProcessSpec(
             name="redis",
             command=(str(self._binary), str(self._folder.redis / "redis.conf")),
-            ready=self.is_ready,
+            ready=lambda pid: self.is_ready(),
             stop_timeout_s=15.0,
         )
 

@@ -20,9 +20,7 @@ class ServerUrls:
 
 
 @contextlib.contextmanager
-def embedded_servers(
-    path: Path, *, postgres_settings: Mapping[str, str] | None = None
-) -> Iterator[ServerUrls]:
+def embedded_servers(path: Path, *, postgres_settings: Mapping[str, str] | None = None) -> Iterator[ServerUrls]:
     """Run both servers, supervised, on the data folder at `path`; they end with the `with` or the process."""
     with DataFolder.open(path) as folder:
         postgres = EmbeddedPostgres(folder, settings=postgres_settings)

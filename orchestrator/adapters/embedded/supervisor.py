@@ -88,19 +88,22 @@ class Supervisor:
     ) -> None:
         self.stop()
 
-    def start(self, *specs: ProcessSpec) -> None:
-        """Start programs that need not wait for each other; returns when all are ready.
+    def begin(self, *specs: ProcessSpec) -> None:
+        """Begin to start programs and return at once; they are stopped together, before those begun earlier."""
+        self._groups.append([Child(spec=spec, log=log_file(self._logs, spec.name)) for spec in specs])
 
-        Call it again for those that need them. Raises StartFailed, with the log's end, when one cannot start.
+    def start(self, *specs: ProcessSpec) -> None:
+        """`begin` these programs and wait until they, and all begun before, are ready.
+
+        Raises StartFailed, with the log's end, when one cannot be started.
         """
-        group = [Child(spec=spec, log=log_file(self._logs, spec.name)) for spec in specs]
+        self.begin(*specs)
         with self._changed:
-            self._groups.append(group)
-            while not all(child.ready for child in group):
+            while waiting := [child for child in self._children() if not child.ever_ready]:
                 self.check()
                 if self._stopping.is_set():
-                    raise StartFailed(f"{specs[0].name} was not started: everything is being stopped.")
-                for child in group:
+                    raise StartFailed(f"{waiting[0].spec.name} was not started: everything is being stopped.")
+                for child in waiting:
                     if child.failure is not None:
                         raise child.failure
                 self._changed.wait(0.5)  # bounded, so that Ctrl-C is heard
@@ -172,7 +175,7 @@ class Supervisor:
         self._write_state()
 
     def _ask_ready(self, child: Child, now_s: float) -> None:
-        if child.spec.ready is not None and child.spec.ready():
+        if child.spec.ready is not None and child.spec.ready(child.pid):
             self._now_ready(child)
             self._write_state()
         elif now_s - child.started_s > child.spec.ready_timeout_s:

@@ -1,0 +1,100 @@
+"""The programs of one machine as data: API, workers and clock, and how each shows that it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import redis
+
+from orchestrator.adapters.embedded.process import ProcessSpec
+
+# Name → queues. The drivers do not know each other; a test holds this equal to workers.app.FLEETS.
+FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("embeddings", ("embeddings", "rerank")),
+    ("text", ("sentiment", "toxicity", "classify")),
+    ("ocr", ("ocr",)),
+    ("upkeep", ("upkeep", "jobs")),
+)
+# -P: a folder named `workers` where the user happens to stand must not be run instead of ours.
+PYTHON = (sys.executable, "-P", "-m")
+# Where workers announce themselves: a sorted set of ids, and per id a key with a JSON object that has the pid.
+WORKER_INDEX, WORKER_KEY = "pennyroute:workers", "pennyroute:worker:"
+
+
+def api_programs(
+    count: int, listener: socket.socket, run: Path, env: Mapping[str, str], app: str | None = None
+) -> list[ProcessSpec]:
+    """`count` API processes that accept from one listening socket; `app` replaces the usual module:factory."""
+    return [_api(f"api-{number}", listener, run, env, app) for number in range(1, count + 1)]
+
+
+def _api(name: str, listener: socket.socket, run: Path, env: Mapping[str, str], app: str | None) -> ProcessSpec:
+    ready_file = run / f"{name}.ready"
+    command = [*PYTHON, "orchestrator.http.serve", "--fd", str(listener.fileno())]
+    command += ["--ready-file", str(ready_file), *(("--app", app) if app else ())]
+    return ProcessSpec(
+        name=name,
+        command=tuple(command),
+        env=env,
+        fds=(listener.fileno(),),
+        ready=lambda pid: _read_pid(ready_file) == pid,
+        stop_timeout_s=15.0,  # uvicorn gives running requests 10 s
+    )
+
+
+def worker_programs(
+    fleets: Sequence[tuple[str, tuple[str, ...]]], redis_url: str, env: Mapping[str, str]
+) -> list[ProcessSpec]:
+    """One worker process per fleet (name, queues); ready when it has announced itself over Redis."""
+    return [
+        ProcessSpec(
+            name=f"worker-{name}",
+            command=(*PYTHON, "workers", "--queues", ",".join(queues)),
+            env=env,
+            ready=announced_at(redis_url),
+            stop_timeout_s=12.0,  # a soft shutdown lets the running inference finish for 5 s
+        )
+        for name, queues in fleets
+    ]
+
+
+def beat_program(env: Mapping[str, str]) -> ProcessSpec:
+    return ProcessSpec(name="beat", command=(*PYTHON, "workers", "--beat"), env=env)
+
+
+def announced_at(redis_url: str) -> Callable[[int], bool]:
+    """Asks whether a worker with this pid has announced itself; one connection for all its questions."""
+    client = redis.Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
+
+    def announced(pid: int) -> bool:
+        try:
+            ids = client.zrange(WORKER_INDEX, 0, -1)
+            texts = client.mget([WORKER_KEY + str(worker) for worker in ids]) if ids else []
+        except redis.RedisError:
+            return False
+        return any(json.loads(text).get("pid") == pid for text in texts if text)
+
+    return announced
+
+
+def program_env(database_url: str, redis_url: str, data_dir: Path) -> dict[str, str]:
+    """The caller's environment with what the children must agree on laid over it."""
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "PENNYROUTE_DATA_DIR": str(data_dir),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _read_pid(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return 0
