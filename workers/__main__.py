@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         redis_url=asked.redis_url,
         data_dir=asked.data_dir,
         threads=asked.threads,
+        visibility_timeout_s=asked.visibility_timeout_s,
         max_models=asked.max_models,
         memory_bytes=asked.memory_mib << 20,
     )
@@ -57,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         help="where models/ lies (default: PENNYROUTE_DATA_DIR, else %(default)s)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads per inference (default: %(default)s)")
+    parser.add_argument(
+        "--visibility-timeout-s",
+        type=int,
+        default=60,
+        help="seconds until the message of a killed worker is delivered again (default: %(default)s)",
+    )
     parser.add_argument("--max-models", type=int, default=4, help="models kept loaded (default: %(default)s)")
     parser.add_argument(
         "--memory-mib", type=int, default=3072, help="memory for loaded models (default: %(default)s MiB)"

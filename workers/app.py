@@ -47,11 +47,6 @@ CELERY: Mapping[str, Any] = MappingProxyType(
         "worker_enable_remote_control": False,  # announcements say who lives; saves a subscription per worker
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
-        "broker_transport_options": {
-            "visibility_timeout": 60,  # seconds until a lost message comes back
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-        },
         "timezone": "UTC",
         "enable_utc": True,
         "task_default_queue": "jobs",
@@ -73,6 +68,7 @@ class WorkerSettings:
     redis_url: str
     data_dir: Path
     threads: int = 1
+    visibility_timeout_s: int = 60  # until the message of a killed worker is delivered again
     max_models: int = 4
     memory_bytes: int = 3 * 2**30
 
@@ -87,7 +83,16 @@ def create_app(settings: WorkerSettings, tasks: Mapping[str, Callable[..., None]
     `pennyroute.infer` gets its task as first argument, for the delivery tag.
     """
     app = Celery("pennyroute", broker=settings.redis_url, set_as_current=False)
-    app.conf.update(CELERY)
+    app.conf.update(CELERY, broker_transport_options=_transport(settings))
     for name, function in tasks.items():
         app.task(function, name=name, bind=name == INFER_TASK)
     return app
+
+
+def _transport(settings: WorkerSettings) -> dict[str, int]:
+    """kombu looks for lost messages every 100 s unless told otherwise."""
+    return {
+        "visibility_timeout": settings.visibility_timeout_s,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+    }

@@ -75,7 +75,7 @@ class _Graph:
         return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self.constants[name] = numpy_helper.from_array(value, name)
         return name
 
     def ints(self, *values: int) -> str:

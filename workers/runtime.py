@@ -225,6 +225,7 @@ class Runtime:
             raise
 
     def _load_measured(self, card: Card, modality: Modality) -> Any:
+        gc.collect()  # garbage freed meanwhile would be subtracted from the growth
         before = resident_bytes()
         loaded = _loaded(card, modality, self._machine)
         grown = max(0, resident_bytes() - before)
