@@ -35,14 +35,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency-ms", type=float, help="before the first byte of each answer")
     parser.add_argument("--event-ms", type=float, help="between the events of a stream")
     parser.add_argument("--full-usage", action="store_true", help="report output_tokens = max_tokens")
-    parser.add_argument(
-        "--fail-share", type=float, help="share of requests that get status 500, drawn with --seed"
-    )
+    parser.add_argument("--fail-share", type=float, help="share of requests that get status 500, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--models", default="wire-synthetic", help="names for GET /v1/models, by comma")
-    parser.add_argument(
-        "--default", default="{}", help="the default behaviour as JSON; the options above go before it"
-    )
+    parser.add_argument("--default", default="{}", help="the default behaviour as JSON; the options above go before it")
     return parser.parse_args()
 
 

@@ -63,11 +63,7 @@ class Replay:
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self._by_prompt: dict[tuple[str, str | None], Recorded] = {}
         for record in records:
-            usage = {
-                name: record[name]
-                for name in ("input_tokens", "output_tokens")
-                if record.get(name) is not None
-            }
+            usage = {name: record[name] for name in ("input_tokens", "output_tokens") if record.get(name) is not None}
             key = (record["prompt"], record.get("model"))
             self._by_prompt[key] = Recorded(text=record["text"], usage=usage)
 
@@ -93,9 +89,7 @@ def _record(line: bytes, number: int, path: Path) -> Mapping[str, Any]:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ConfigError(f"{path}:{number}: not JSON: {error}") from error
-    if not isinstance(record, dict) or not all(
-        isinstance(record.get(key), str) for key in ("prompt", "text")
-    ):
+    if not isinstance(record, dict) or not all(isinstance(record.get(key), str) for key in ("prompt", "text")):
         raise ConfigError(f'{path}:{number}: a recorded answer needs the strings "prompt" and "text"')
     return record
 
@@ -162,9 +156,7 @@ def _usage(
         spoken = text + "".join(f" {name} {orjson.dumps(arguments).decode()}" for name, arguments in tools)
         output = estimate_output(spoken)
         output = output if ask.max_tokens is None else min(output, ask.max_tokens)
-    given = (
-        told.input_tokens if told.input_tokens is not None else recorded.get("input_tokens", ask.input_tokens)
-    )
+    given = told.input_tokens if told.input_tokens is not None else recorded.get("input_tokens", ask.input_tokens)
     return Usage(
         input_tokens=given,
         cache_read_tokens=told.cache_read_tokens,

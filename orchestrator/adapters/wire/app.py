@@ -161,11 +161,7 @@ class WireApp:
         extra = _labels("synthetic", number, anthropic)
         if behaviour.retry_after is not None:
             extra += b"retry-after: " + behaviour.retry_after.encode() + b"\r\n"
-        body = (
-            anthropic_error(status, message, f"req_wire{number}")
-            if anthropic
-            else openai_error(status, message)
-        )
+        body = anthropic_error(status, message, f"req_wire{number}") if anthropic else openai_error(status, message)
         return Played(
             status=status,
             body=orjson.dumps(body),
@@ -192,11 +188,7 @@ class WireApp:
     def _reject(self, model: str, status: int, message: str, number: int, anthropic: bool) -> Played:
         self.counts.add(model, "requests")
         self.counts.add(model, "refused")
-        body = (
-            anthropic_error(status, message, f"req_wire{number}")
-            if anthropic
-            else openai_error(status, message)
-        )
+        body = anthropic_error(status, message, f"req_wire{number}") if anthropic else openai_error(status, message)
         return _json(status, body)
 
     def _embeddings(self, request: Request) -> Played:
@@ -217,9 +209,7 @@ class WireApp:
             entries = [{"type": "model", "id": m, "display_name": m, "created_at": day} for m in self.models]
             ends = {"first_id": self.models[0], "last_id": self.models[-1]} if self.models else {}
             return _json(200, {"data": entries, "has_more": False, **ends})
-        owned = [
-            {"id": m, "object": "model", "created": 0, "owned_by": "pennyroute-wire"} for m in self.models
-        ]
+        owned = [{"id": m, "object": "model", "created": 0, "owned_by": "pennyroute-wire"} for m in self.models]
         return _json(200, {"object": "list", "data": owned})
 
     # what a test, a demo or a bench tells it

@@ -147,9 +147,7 @@ class Counts:
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """`total` and, under `models`, each model → its counts."""
-        models = {
-            model: {f: counter[f] for f in self.FIELDS} for model, counter in sorted(self._models.items())
-        }
+        models = {model: {f: counter[f] for f in self.FIELDS} for model, counter in sorted(self._models.items())}
         total = {f: sum(counts[f] for counts in models.values()) for f in self.FIELDS}
         return {"total": total, "models": models}  # type: ignore[dict-item]
 

@@ -64,9 +64,7 @@ def _texts(content: Any) -> tuple[list[str], int]:
     if isinstance(content, str):
         return [content], 0
     parts = content or []
-    return [p["text"] for p in parts if p.get("type") == "text"], sum(
-        p.get("type") == "image_url" for p in parts
-    )
+    return [p["text"] for p in parts if p.get("type") == "text"], sum(p.get("type") == "image_url" for p in parts)
 
 
 def _schema(response_format: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -162,11 +160,7 @@ def embeddings(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Synthetic vectors: of unit length, the same for the same text, without meaning. Raises Rejected."""
     model, texts = body.get("model"), body.get("input")
     texts = [texts] if isinstance(texts, str) else texts
-    if (
-        not isinstance(model, str)
-        or not isinstance(texts, list)
-        or not all(isinstance(t, str) for t in texts)
-    ):
+    if not isinstance(model, str) or not isinstance(texts, list) or not all(isinstance(t, str) for t in texts):
         raise Rejected("'model' must be a string and 'input' a string or a list of strings")
     dimensions = body.get("dimensions", 8)
     if not isinstance(dimensions, int) or not 1 <= dimensions <= 8192:

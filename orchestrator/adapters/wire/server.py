@@ -168,9 +168,7 @@ async def serve(app: WireApp | None = None, host: str = "127.0.0.1", port: int =
     try:
         server = await loop.create_server(lambda: Connection(app), host, port, backlog=1024)
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port."
-        ) from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}. Choose another --port.") from error
     bound = server.sockets[0].getsockname()[1]
     try:
         yield Wire(url=f"http://{host}:{bound}", app=app)
