@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from orchestrator.core.budget import BudgetState
 from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Reply
+from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Reply, Strategy
 from registry.load import Registry
 
 
@@ -20,6 +20,7 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
     def monotonic(self) -> float: ...
+    async def sleep(self, seconds: float) -> None: ...
     def new_id(self) -> UUID:
         """A UUIDv7."""
         ...
@@ -91,15 +92,21 @@ class Inferences(Protocol):
         """Per task, model and tier: requests, accepted, failed, cost_nanousd, p50/p95 latency, tokens."""
         ...
 
+    async def ensure_partitions(self) -> Sequence[str]:
+        """Makes this and next month's partitions where missing; returns the names made."""
+        ...
+
+    async def expire_texts(self, keep_days: int) -> int:
+        """Deletes input and output texts older than this; their rows stay. Returns how many."""
+        ...
+
 
 class Embeddings(Protocol):
     async def store(
         self, tenant: str, model_id: str, texts: Sequence[StoredText], vectors: Sequence[Sequence[float]]
     ) -> None: ...
 
-    async def search(
-        self, tenant: str, model_id: str, vector: Sequence[float], limit: int
-    ) -> Sequence[StoredText]: ...
+    async def search(self, tenant: str, model_id: str, vector: Sequence[float], limit: int) -> Sequence[StoredText]: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,6 +156,19 @@ class Health(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What bounds a story: seconds, tokens, and whether texts are kept."""
+
+    default_strategy: Strategy = Strategy.HYBRID
+    call_timeout_s: float = 60.0
+    local_timeout_s: float = 30.0
+    default_max_tokens: int = 4096
+    store_texts: bool = True
+    text_retention_days: int = 30
+    hold_lapses_after_s: float = 900.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deps:
     """Every door a story may open."""
@@ -164,3 +184,9 @@ class Deps:
     overrides: Overrides
     blobs: Blobs
     health: Health
+    live_limits: Callable[[], Limits] = Limits
+
+    @property
+    def limits(self) -> Limits:
+        """As they stand now: they may change in the database while the process runs."""
+        return self.live_limits()

@@ -42,9 +42,7 @@ def request(text: str = "What is 2+2?", **changes: Any) -> Request:
 
 
 def decision() -> Decision:
-    plan = Plan(
-        rungs=(Rung(model_id="claude-sonnet", threshold=0.5),), complexity=Complexity.HIGH, reason="for a test"
-    )
+    plan = Plan(rungs=(Rung(model_id="claude-sonnet", threshold=0.5),), complexity=Complexity.HIGH, reason="for a test")
     return Decision(plan=plan, features=None, scores=(), registry_version="r1", policy_version="p1")
 
 

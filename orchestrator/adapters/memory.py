@@ -36,6 +36,9 @@ class MemoryClock:
     def advance(self, seconds: float) -> None:
         self._now += timedelta(seconds=seconds)
 
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
     def new_id(self) -> UUID:
         self._count += 1
         return UUID(int=(int(self._now.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | self._count)
@@ -147,6 +150,12 @@ class MemoryInferences:
         for row in self._ledger.rows.values():
             groups.setdefault((row["task"], row["model_id"], row["tier"]), []).append(row)
         return [_stats(*key, rows) for key, rows in sorted(groups.items())]
+
+    async def ensure_partitions(self) -> Sequence[str]:
+        return []
+
+    async def expire_texts(self, keep_days: int) -> int:
+        return 0
 
 
 def _stats(task: str, model_id: str, tier: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -57,7 +57,9 @@ def hold_nanousd(card: Card, call: Call, at: datetime) -> int:
     if card.billing is Billing.NONE:
         return 0
     output = call.max_tokens or card.max_output_tokens or 0
-    return upper_bound_nanousd(card, input_bound_tokens(call), output, at)
+    # Anthropic writes its cache only when asked, and we never ask; others may write, and charge, unasked.
+    cache_writes = card.provider != "anthropic"
+    return upper_bound_nanousd(card, input_bound_tokens(call), output, at, cache_writes=cache_writes)
 
 
 def _message_bound(message: Message) -> int:

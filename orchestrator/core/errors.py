@@ -84,8 +84,8 @@ class BudgetExceeded(PennyrouteError):
     ) -> None:
         until = f"; it resets at {resets_at.isoformat()}" if resets_at else ""
         super().__init__(
-            f"budget {budget!r} has {_usd(limit_nanousd - used_nanousd)} of {_usd(limit_nanousd)} left and this call "
-            f"could cost {_usd(asked_nanousd)}{until}. Raise the limit, lower max_tokens, or use strategy local_only.",
+            f"budget {budget!r} has {usd(limit_nanousd - used_nanousd)} of {usd(limit_nanousd)} left and this call "
+            f"could cost {usd(asked_nanousd)}{until}. Raise the limit, lower max_tokens, or use strategy local_only.",
             budget=budget,
             limit_nanousd=limit_nanousd,
             used_nanousd=used_nanousd,
@@ -191,7 +191,8 @@ class InferenceFailed(CallFailed):
         self.worker_code = worker_code
 
 
-def _usd(nanousd: int) -> str:
+def usd(nanousd: int) -> str:
+    """Nano-dollars as exact dollars, at least two decimals: 1500000 → "$0.0015"."""
     sign, whole, rest = "-" if nanousd < 0 else "", *divmod(abs(nanousd), 10**9)
     cents = f"{rest:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}${whole}.{cents}"

@@ -46,7 +46,9 @@ _CONSTRAINT = re.compile(
 )
 _STRUCTURED = re.compile(r"\b(?:json|yaml|csv|xml|table|schema|markdown)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?。！？]+(?:\s|$)|\n{2,}")
-_SIMPLE_ASK = re.compile(r"^\s*(?:hi|hello|hey|thanks?|summari[sz]e|translate|rephrase|fix the spelling)\b", re.IGNORECASE)
+_SIMPLE_ASK = re.compile(
+    r"^\s*(?:hi|hello|hey|thanks?|summari[sz]e|translate|rephrase|fix the spelling)\b", re.IGNORECASE
+)
 
 _SCRIPTS = (
     ("zh", re.compile(r"[\u4e00-\u9fff]")),
@@ -60,13 +62,98 @@ _SCRIPTS = (
     ("th", re.compile(r"[\u0e00-\u0e7f]")),
 )
 _STOPWORDS = {
-    "en": frozenset("the of and to in is that for it with as on are this what how you be".split()),
-    "de": frozenset("der die das und ist nicht ein eine mit für auf wie was ich sie den".split()),
-    "fr": frozenset("le la les des et est une pour que dans qui sur pas comment avec ce".split()),
-    "es": frozenset("el la los las de y es una para que en con por como qué del se".split()),
-    "it": frozenset("il lo gli che di e un una per non con come sono della cosa".split()),
-    "pt": frozenset("o os as de e um uma para que em com não como do da se".split()),
-    "nl": frozenset("de het een en van is dat niet voor met op hoe wat ik zijn".split()),
+    "en": frozenset(
+        [
+            "the",
+            "of",
+            "and",
+            "to",
+            "in",
+            "is",
+            "that",
+            "for",
+            "it",
+            "with",
+            "as",
+            "on",
+            "are",
+            "this",
+            "what",
+            "how",
+            "you",
+            "be",
+        ]
+    ),
+    "de": frozenset(
+        [
+            "der",
+            "die",
+            "das",
+            "und",
+            "ist",
+            "nicht",
+            "ein",
+            "eine",
+            "mit",
+            "für",
+            "auf",
+            "wie",
+            "was",
+            "ich",
+            "sie",
+            "den",
+        ]
+    ),
+    "fr": frozenset(
+        [
+            "le",
+            "la",
+            "les",
+            "des",
+            "et",
+            "est",
+            "une",
+            "pour",
+            "que",
+            "dans",
+            "qui",
+            "sur",
+            "pas",
+            "comment",
+            "avec",
+            "ce",
+        ]
+    ),
+    "es": frozenset(
+        [
+            "el",
+            "la",
+            "los",
+            "las",
+            "de",
+            "y",
+            "es",
+            "una",
+            "para",
+            "que",
+            "en",
+            "con",
+            "por",
+            "como",
+            "qué",
+            "del",
+            "se",
+        ]
+    ),
+    "it": frozenset(
+        ["il", "lo", "gli", "che", "di", "e", "un", "una", "per", "non", "con", "come", "sono", "della", "cosa"]
+    ),
+    "pt": frozenset(
+        ["o", "os", "as", "de", "e", "um", "uma", "para", "que", "em", "com", "não", "como", "do", "da", "se"]
+    ),
+    "nl": frozenset(
+        ["de", "het", "een", "en", "van", "is", "dat", "niet", "voor", "met", "op", "hoe", "wat", "ik", "zijn"]
+    ),
 }
 _LANGUAGE_SAMPLE_CHARACTERS = 2_000
 _SIGNAL_SAMPLE_CHARACTERS = 20_000

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
+from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible, usd
 from orchestrator.core.types import Complexity, Features, Plan, Request, Rung, Score, Strategy
 from registry.load import Registry, UnknownModel
 from registry.schema import Billing, Capability, Card, Task, Tier
@@ -69,13 +69,15 @@ class RoutingPolicy:
 
 
 def eligible(
-    request: Request, features: Features | None, cards: Iterable[Card], scores: Mapping[str, Score]
+    request: Request, features: Features | None, cards: Iterable[Card], scores: Mapping[str, Score] | None
 ) -> tuple[list[Card], dict[str, str]]:
-    """Cards that may answer, and for the rest the first reason why not."""
+    """Cards that may answer, and for the rest the first reason why not. Without scores only facts are checked."""
     fit: list[Card] = []
     reasons: dict[str, str] = {}
     for card in cards:
-        reason = _refusal(request, features, card, scores.get(card.id))
+        reason = _refusal(request, features, card)
+        if reason is None and scores is not None:
+            reason = _costs_too_much(request, card, scores.get(card.id))
         if reason is None:
             fit.append(card)
         else:
@@ -98,36 +100,47 @@ def choose(
     """
     if request.model is not None:
         return _named(request, features, complexity, scores, policy, registry, unavailable)
-    fit, refusals = eligible(request, features, registry.for_task(request.task), scores)
-    if not fit:
-        raise NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
-    ready = [card for card in fit if card.id not in unavailable]
+    cards = registry.for_task(request.task)
+    ready, refusals = eligible(request, features, (c for c in cards if c.id not in unavailable), scores)
     if not ready:
-        missing = {card.id: unavailable[card.id] for card in fit}
-        raise NoModelAvailable(_unavailable_message(request.task, missing), candidates=missing)
+        away, more = eligible(request, features, (c for c in cards if c.id in unavailable), None)
+        if not away:
+            refusals |= more
+            raise NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
+        missing = {card.id: unavailable[card.id] for card in away}
+        raise NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
     ordered = _ordered(request, complexity, ready, scores, policy)
     rungs = tuple(Rung(model_id=card.id, threshold=_threshold(request, policy)) for card in ordered)
     return Plan(rungs=rungs, complexity=complexity, reason=_reason(request, features, complexity, ordered))
 
 
-def _refusal(request: Request, features: Features | None, card: Card, score: Score | None) -> str | None:  # noqa: PLR0911
-    # one line per rule reads better than one expression
-    limits, options = request.constraints, request.options
-    allowed = _tiers(request)
-    if card.tier not in allowed:
+def _refusal(request: Request, features: Features | None, card: Card) -> str | None:
+    """The first fact of the card that rules it out."""
+    options = request.options
+    if card.tier not in _tiers(request):
         return f"tier {card.tier} is excluded by strategy {request.strategy} or constraints.tiers"
+    if request.task is not Task.GENERATE:
+        return None
     if options.tools and Capability.TOOLS not in card.capabilities:
         return "does not support tools"
-    if features and features.images and request.task is Task.GENERATE and Capability.VISION not in card.capabilities:
+    if options.tool_choice not in (None, "auto", "none") and "forced_tool_choice" in card.unsupported_options:
+        return "refuses a forced tool choice"
+    if features and features.images and Capability.VISION not in card.capabilities:
         return "does not read images"
     room = (options.max_tokens or 0) + (features.tokens if features else 0)
-    if card.context_tokens is not None and request.task is Task.GENERATE and room > card.context_tokens:
+    if card.context_tokens is not None and room > card.context_tokens:
         return f"its context of {card.context_tokens} tokens is too small for about {room}"
+    return None
+
+
+def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | None:
+    """The first prediction that breaks one of the request's own constraints."""
+    limits = request.constraints
     if score is None:
         return None if card.billing is Billing.NONE else "its price is not known, so it is not called"
     if limits.max_cost_nanousd is not None and score.cost_nanousd > limits.max_cost_nanousd:
-        return f"would cost about {score.cost_nanousd} nano-dollars, over constraints.max_cost"
-    if limits.deadline_ms is not None and request.task is Task.GENERATE and score.latency_ms > limits.deadline_ms:
+        return f"would cost about {usd(score.cost_nanousd)}, over constraints.max_cost_usd"
+    if limits.deadline_ms is not None and score.latency_ms > limits.deadline_ms:
         return f"would take about {score.latency_ms} ms, over constraints.deadline_ms"
     if limits.min_quality is not None and score.p_adequate < limits.min_quality:
         return f"predicted quality {score.p_adequate:.2f} is under constraints.quality"
@@ -163,9 +176,9 @@ def _named(
         raise NotEligible(
             f"model {card.id!r} cannot {request.task}; it can {can}.", candidates={card.id: f"cannot {request.task}"}
         )
-    _, refusals = eligible(request, features, [card], scores)
+    _, refusals = eligible(request, features, [card], None if card.id in unavailable else scores)
     if refusals:
-        raise NotEligible(f"model {card.id!r} {refusals[card.id]}.", candidates=refusals)
+        raise NotEligible(f"model {card.id!r}: {refusals[card.id]}.", candidates=refusals)
     if card.id in unavailable:
         raise NoModelAvailable(
             f"model {card.id!r} cannot answer now: {unavailable[card.id]}", candidates={card.id: unavailable[card.id]}
@@ -244,7 +257,8 @@ def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:
     return f"no model can {request.task} within this request's constraints ({some or 'none is registered'})."
 
 
-def _unavailable_message(task: Task, missing: Mapping[str, str]) -> str:
+def _unavailable_message(task: Task, missing: Mapping[str, str], refusals: Mapping[str, str]) -> str:
     some = "; ".join(f"{model}: {how}" for model, how in list(missing.items())[:3])
     more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
-    return f"no model for {task} can be called now. {some}{more}. `pennyroute doctor` lists every way."
+    ruled_out = f" ({len(refusals)} more do not meet this request's constraints)" if refusals else ""
+    return f"no model for {task} can be called now. {some}{more}{ruled_out}. `pennyroute doctor` lists every way."

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from registry.schema import Task, Tier, Usage
+
+_NO_USAGE = Usage()
 
 
 class Strategy(StrEnum):
@@ -76,6 +78,11 @@ class Options:
     labels: tuple[str, ...] = ()
     language: str | None = None
     top_n: int | None = None
+
+    def without(self, names: Collection[str]) -> Options:
+        """These options less the ones a model answers with an error."""
+        dropped: dict[str, Any] = {name: None for name in ("temperature", "top_p", "top_k", "seed") if name in names}
+        return replace(self, **dropped) if dropped else self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -271,7 +278,7 @@ class Attempt:
     hold_nanousd: int
     cost_nanousd: int
     latency_ms: float
-    usage: Usage = Usage()
+    usage: Usage = _NO_USAGE
     quality: QualityScore | None = None
     accepted: bool = False
     error_code: str | None = None

@@ -37,6 +37,13 @@ class PostgresInferences:
     async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
         return await self._database.rows("inference_stats", since=since)
 
+    async def ensure_partitions(self) -> Sequence[str]:
+        return [str(next(iter(row.values()))) for row in await self._database.rows("ensure_partitions")]
+
+    async def expire_texts(self, keep_days: int) -> int:
+        row = await self._database.row("expire_texts", keep_days=keep_days)
+        return int(next(iter(row.values()))) if row else 0
+
 
 class PostgresEmbeddings:
     """384-dimensional vectors, cosine similarity, per tenant and model."""

@@ -1,0 +1,168 @@
+"""The atom: reserve → call → judge → settle. Every way out of it ends the attempt's money and writes its row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from orchestrator.core import cascade, quality, transcript
+from orchestrator.core.budget import hold_nanousd
+from orchestrator.core.cascade import Move
+from orchestrator.core.errors import CallFailed, DeadlineExceeded, LedgerUnavailable
+from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
+from orchestrator.ports import Deps
+from registry.pricing import cost_nanousd
+from registry.schema import Billing, Card
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """An attempt that has its money set aside and has not called yet."""
+
+    request: Request
+    decision: Decision
+    card: Card
+    rung: int
+    call: Call
+    hold_nanousd: int
+    started_at: datetime
+    started_s: float
+
+
+async def open_attempt(deps: Deps, request: Request, decision: Decision, rung: int, elapsed_s: float) -> Opened:
+    """Reserves what the call could cost at most. Raises BudgetExceeded, LedgerUnavailable, DeadlineExceeded."""
+    card = deps.fleet.registry().get(decision.plan.rungs[rung].model_id)
+    now = deps.clock.now()
+    call = _call(deps, request, card, deps.clock.new_id(), elapsed_s)
+    amount = hold_nanousd(card, call, now)
+    if amount:
+        await deps.ledger.reserve(_hold(request, card, call.attempt_id, amount))
+    return Opened(
+        request=request,
+        decision=decision,
+        card=card,
+        rung=rung,
+        call=call,
+        hold_nanousd=amount,
+        started_at=now,
+        started_s=deps.clock.monotonic(),
+    )
+
+
+async def attempt(
+    deps: Deps, request: Request, decision: Decision, rung: int, earlier: Sequence[Attempt], elapsed_s: float
+) -> tuple[Attempt, Reply | None]:
+    """One call of one rung, whole. A failed call is an attempt with an error; other errors are raised."""
+    opened = await open_attempt(deps, request, decision, rung, elapsed_s)
+    try:
+        reply = await deps.providers[opened.card.provider].complete(opened.call)
+    except CallFailed as failure:
+        return await fail_attempt(deps, opened, failure), None
+    except BaseException:
+        await abandon_attempt(deps, opened)
+        raise
+    return await settle_attempt(deps, opened, reply, earlier), reply
+
+
+async def settle_attempt(deps: Deps, opened: Opened, reply: Reply, earlier: Sequence[Attempt]) -> Attempt:
+    """The call answered: its cost is known. Judges, and says whether this answer is the one served."""
+    ended = replace(
+        _ended(deps, opened, Ending.SETTLED, cost_nanousd(opened.card, reply.usage, opened.started_at)),
+        usage=reply.usage,
+        quality=quality.judge(opened.request, reply),
+    )
+    step = cascade.next_rung(opened.decision.plan, (*earlier, ended))
+    served = step.move in (Move.ACCEPT, Move.SETTLE_FOR) and step.attempt == len(earlier)
+    ended = replace(ended, accepted=served)
+    await _finish(deps, opened, ended, reply)
+    return ended
+
+
+async def fail_attempt(deps: Deps, opened: Opened, failure: CallFailed, partial: Reply | None = None) -> Attempt:
+    """The call failed: released where provably unbilled, else lapsed, which counts as spent."""
+    free = failure.unbilled or opened.hold_nanousd == 0
+    ending, cost = (Ending.RELEASED, 0) if free else (Ending.LAPSED, opened.hold_nanousd)
+    ended = replace(_ended(deps, opened, ending, cost), error_code=failure.code, error=failure.message)
+    await _finish(deps, opened, ended, partial)
+    return ended
+
+
+async def abandon_attempt(deps: Deps, opened: Opened) -> None:
+    """Nobody waits any more and the provider may have billed: lapse, even while being cancelled."""
+    ending, cost = (Ending.LAPSED, opened.hold_nanousd) if opened.hold_nanousd else (Ending.RELEASED, 0)
+    ended = replace(_ended(deps, opened, ending, cost), error_code="abandoned", error="the caller left")
+    with suppress(LedgerUnavailable):  # the sweeper lapses what cannot be recorded now
+        await asyncio.shield(asyncio.ensure_future(_finish(deps, opened, ended, None)))
+
+
+def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s: float) -> Call:
+    local = card.billing is Billing.NONE
+    timeout_s = deps.limits.local_timeout_s if local else deps.limits.call_timeout_s
+    if request.constraints.deadline_ms is not None:
+        left_s = request.constraints.deadline_ms / 1000 - elapsed_s
+        if left_s <= 0:
+            raise DeadlineExceeded(
+                f"the deadline of {request.constraints.deadline_ms} ms passed after {elapsed_s * 1000:.0f} ms, "
+                f"before {card.id} could be called. Allow more time or a smaller plan."
+            )
+        timeout_s = min(timeout_s, left_s)
+    asked = request.options.max_tokens or deps.limits.default_max_tokens
+    return Call(
+        attempt_id=attempt_id,
+        model_id=card.id,
+        api_model=card.api_model or card.id,
+        task=request.task,
+        messages=request.messages,
+        texts=request.texts,
+        query=request.query,
+        media=request.media,
+        options=request.options.without(card.unsupported_options),
+        max_tokens=min(asked, card.max_output_tokens or asked),
+        timeout_s=timeout_s,
+    )
+
+
+def _hold(request: Request, card: Card, attempt_id: UUID, amount_nanousd: int) -> Hold:
+    return Hold(
+        attempt_id=attempt_id,
+        request_id=request.id,
+        amount_nanousd=amount_nanousd,
+        model_id=card.id,
+        provider=card.provider,
+        task=request.task,
+        caller=request.caller,
+        tags=request.tags,
+    )
+
+
+def _ended(deps: Deps, opened: Opened, ending: Ending, cost: int) -> Attempt:
+    return Attempt(
+        id=opened.call.attempt_id,
+        rung=opened.rung,
+        model_id=opened.card.id,
+        tier=opened.card.tier,
+        ending=ending,
+        hold_nanousd=opened.hold_nanousd,
+        cost_nanousd=cost,
+        latency_ms=(deps.clock.monotonic() - opened.started_s) * 1000,
+    )
+
+
+async def _finish(deps: Deps, opened: Opened, ended: Attempt, reply: Reply | None) -> None:
+    keep = deps.limits.store_texts
+    await deps.ledger.finish(
+        Inference(
+            attempt=ended,
+            request=opened.request,
+            decision=opened.decision,
+            provider=opened.card.provider,
+            created_at=opened.started_at,
+            finish_reason=reply.finish_reason if reply else None,
+            input_text=transcript.input_text(opened.request) if keep else None,
+            output_text=transcript.output_text(reply) if keep and reply else None,
+        )
+    )

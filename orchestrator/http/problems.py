@@ -1,0 +1,99 @@
+"""One table from errors to HTTP: status and title; bodies are RFC 9457 problem+json. No rule of its own."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+
+import orjson
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from orchestrator.core import errors
+
+log = logging.getLogger(__name__)
+
+# The nearest class in an error's ancestry decides.
+STATUS: Mapping[type[errors.PennyrouteError], tuple[int, str]] = {
+    errors.InvalidInput: (422, "Invalid input"),
+    errors.Unauthorized: (401, "Unauthorized"),
+    errors.Forbidden: (403, "Forbidden"),
+    errors.NotFound: (404, "Not found"),
+    errors.BudgetExceeded: (402, "Budget exceeded"),
+    errors.NotEligible: (422, "No eligible model"),
+    errors.NoModelAvailable: (503, "No model available"),
+    errors.Overloaded: (429, "Too many requests"),
+    errors.DeadlineExceeded: (504, "Deadline exceeded"),
+    errors.LedgerUnavailable: (503, "Ledger unavailable"),
+    errors.StoreUnavailable: (503, "Store unavailable"),
+    errors.AllRungsFailed: (502, "Every model failed"),
+    errors.CallBroken: (502, "Stream cut"),
+    errors.ConfigError: (422, "Invalid setting"),
+    errors.PennyrouteError: (500, "Internal error"),
+}
+
+
+def status_of(error: errors.PennyrouteError) -> int:
+    if isinstance(error, errors.AllRungsFailed):
+        return _status_of_attempts(error)
+    return next(STATUS[kind][0] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(error: errors.PennyrouteError) -> dict[str, object]:
+    """The problem+json body."""
+    title = next(STATUS[kind][1] for kind in type(error).__mro__ if kind in STATUS)
+    return {
+        "type": f"urn:pennyroute:error:{error.code}",
+        "title": title,
+        "status": status_of(error),
+        "detail": error.message,
+        "code": error.code,
+        **error.details,
+    }
+
+
+def problem_response(error: errors.PennyrouteError) -> Response:
+    headers = {}
+    if isinstance(error, errors.Overloaded):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, errors.Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    body = orjson.dumps(problem(error), default=str)
+    return Response(body, status_of(error), headers, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Every error leaves the API as a problem; a bug becomes a 500 without its inner words."""
+
+    @app.exception_handler(errors.PennyrouteError)
+    async def _ours(request: Request, error: errors.PennyrouteError) -> Response:
+        return problem_response(error)
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        body = {
+            "type": "about:blank",
+            "title": str(error.detail),
+            "status": error.status_code,
+            "detail": f"{request.method} {request.url.path}: {error.detail}. GET /docs lists every path.",
+            "code": "not_found" if error.status_code == 404 else "http_error",
+        }
+        return Response(orjson.dumps(body), error.status_code, dict(error.headers or {}), "application/problem+json")
+
+    @app.exception_handler(Exception)
+    async def _bug(request: Request, error: Exception) -> Response:
+        log.error("unexpected error in %s %s", request.method, request.url.path, exc_info=error)
+        return problem_response(errors.PennyrouteError("something unexpected happened; the log has the details."))
+
+
+def _status_of_attempts(error: errors.AllRungsFailed) -> int:
+    """One cause for all of them is told as such; a worker that calls the input bad makes it the caller's."""
+    attempts = error.details.get("attempts", ())
+    codes = {attempt["code"] for attempt in attempts}
+    if codes == {"rate_limited"}:
+        return 503
+    if codes == {"timeout"}:
+        return 504
+    return 502

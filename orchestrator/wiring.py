@@ -1,0 +1,119 @@
+"""The only room that names adapters: settings in, open doors out, closed again in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from orchestrator.adapters.blobs import FolderBlobs
+from orchestrator.adapters.cached import CachedKeys, CachedPolicies
+from orchestrator.adapters.clock import SystemClock
+from orchestrator.adapters.fleet import LiveFleet
+from orchestrator.adapters.health import LiveHealth
+from orchestrator.adapters.live_settings import LiveSettings
+from orchestrator.adapters.postgres.database import Database
+from orchestrator.adapters.postgres.ledger import PostgresLedger
+from orchestrator.adapters.postgres.stores import (
+    PostgresEmbeddings,
+    PostgresInferences,
+    PostgresKeys,
+    PostgresOverrides,
+    PostgresPolicies,
+)
+from orchestrator.adapters.providers.anthropic import AnthropicProvider
+from orchestrator.adapters.providers.local_queue import LocalQueueProvider
+from orchestrator.adapters.providers.openai_like import OpenAILikeProvider
+from orchestrator.adapters.providers.plain import PlainProvider
+from orchestrator.adapters.redis.fleet import FleetReader
+from orchestrator.core.errors import ConfigError
+from orchestrator.ports import Deps, Limits, Provider
+from orchestrator.settings import Settings, environment_name
+from registry.load import Registry, load
+
+
+@asynccontextmanager
+async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
+    """Every door, open. Raises ConfigError when the database or Redis is not named."""
+    if not settings.database_url or not settings.redis_url:
+        raise ConfigError("DATABASE_URL and REDIS_URL are needed here. `pennyroute up` starts both by itself.")
+    registry = open_registry(settings)
+    async with AsyncExitStack() as stack:
+        database = Database(settings.database_url)
+        await database.open()
+        stack.push_async_callback(database.close)
+        overrides = PostgresOverrides(database)
+        live = LiveSettings(settings, overrides.all)
+        await live.start()
+        stack.push_async_callback(live.close)
+        ledger = PostgresLedger(settings.database_url, database)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        workers = FleetReader(settings.redis_url)
+        await workers.start()
+        stack.push_async_callback(workers.close)
+        fleet = LiveFleet(registry, workers, _keys_wanted(settings), settings.open_servers)
+        await fleet.start()
+        stack.push_async_callback(fleet.close)
+        providers = _providers(settings, registry)
+        for provider in set(providers.values()):
+            stack.push_async_callback(provider.close)
+        yield Deps(
+            clock=SystemClock(),
+            fleet=fleet,
+            providers=providers,
+            ledger=ledger,
+            inferences=PostgresInferences(database),
+            embeddings=PostgresEmbeddings(database),
+            keys=CachedKeys(PostgresKeys(database)),
+            policies=CachedPolicies(PostgresPolicies(database)),
+            overrides=overrides,
+            blobs=FolderBlobs(settings.data_dir / "blobs"),
+            health=LiveHealth(overrides.all, workers, settings.data_dir),
+            live_limits=limits_of(live),
+        )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The cards this installation may use. A licence restriction is about weights that run here."""
+    return load(licences=(*settings.licences, "proprietary") if settings.licences else None)
+
+
+def limits_of(live: LiveSettings) -> Callable[[], Limits]:
+    def limits() -> Limits:
+        now = live.current
+        return Limits(**{name: getattr(now, name) for name in Limits.__dataclass_fields__})
+
+    return limits
+
+
+def _keys_wanted(settings: Settings) -> Mapping[str, str | None]:
+    """Paid provider → None when its key is set, else what to do."""
+    wanted = {}
+    for provider in ("anthropic", "openai", "deepseek"):
+        name = f"{provider}_api_key"
+        missing = f"set {environment_name(name)} (environment) or {name} (pennyroute.toml)"
+        wanted[provider] = None if getattr(settings, name) else missing
+    return wanted
+
+
+def _providers(settings: Settings, registry: Registry) -> dict[str, Provider]:
+    """One adapter per provider that has a key or an address; the queue serves every local card."""
+    assert settings.redis_url is not None  # noqa: S101 - open_deps has refused it
+    queue = LocalQueueProvider(settings.redis_url, registry)
+    providers: dict[str, Provider] = {card.provider: queue for card in registry.cards.values() if card.queue}
+    if settings.anthropic_api_key:
+        key = settings.anthropic_api_key.get_secret_value()
+        providers["anthropic"] = AnthropicProvider(key, settings.anthropic_base_url)
+    if settings.openai_api_key:
+        key = settings.openai_api_key.get_secret_value()
+        providers["openai"] = OpenAILikeProvider(key, settings.openai_base_url, "openai")
+    if settings.deepseek_api_key:
+        key = settings.deepseek_api_key.get_secret_value()
+        providers["deepseek"] = OpenAILikeProvider(key, settings.deepseek_base_url, "deepseek")
+    for name, address in settings.open_servers.items():
+        providers[name] = OpenAILikeProvider("not-needed", address, "server")
+    if settings.provider_transport == "auto":
+        for name, provider in providers.items():
+            if isinstance(provider, AnthropicProvider | OpenAILikeProvider):
+                providers[name] = PlainProvider(provider)
+    return providers
