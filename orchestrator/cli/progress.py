@@ -44,7 +44,9 @@ class Progress:
 
 def say_where(console: Console, address: str, key_file: Path, took_s: float) -> None:
     """Where the API answers, where its key lies, and three requests to paste."""
-    console.print(f"\n[bold]Pennyroute answers at {address}[/] after {took_s:.1f} s (API pages: {address}/docs)")
+    console.print(
+        f"\n[bold]Pennyroute answers at {address}[/] after {took_s:.1f} s (API pages: {address}/docs)", soft_wrap=True
+    )
     console.print(f"The key lies in {key_file}, readable by you alone. Try, in another terminal:\n", soft_wrap=True)
     for command in three_requests(address, key_file):
         console.print(command, soft_wrap=True, markup=False, highlight=False)

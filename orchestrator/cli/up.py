@@ -1,51 +1,23 @@
-"""`pennyroute up`: everything on one machine, supervised until Ctrl-C; it composes and reports, decides nothing."""
+"""`pennyroute up`: the house, kept running until Ctrl-C; signals and words, nothing else."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import signal
-import socket
 import threading
-import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
-from orchestrator.adapters.embedded.data_folder import DataFolder, secret_file
-from orchestrator.adapters.embedded.errors import PortInUse
-from orchestrator.adapters.embedded.postgres import EmbeddedPostgres
-from orchestrator.adapters.embedded.process import ProcessSpec
-from orchestrator.adapters.embedded.redis import EmbeddedRedis
 from orchestrator.adapters.embedded.supervisor import Supervisor
-from orchestrator.adapters.postgres.migrate import MigrationReport, migrate
-from orchestrator.cli.programs import FLEETS, api_programs, beat_program, program_env, worker_programs
+from orchestrator.cli.house import UpOptions, running_house
 from orchestrator.cli.progress import Progress, say_where
-from orchestrator.core.errors import ConfigError, PennyrouteError, StoreUnavailable
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UpOptions:
-    """What `up` starts. A given URL means: use that server and start none. Ports None: choose and remember."""
-
-    data_dir: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    api_processes: int = 1
-    database_url: str | None = None
-    redis_url: str | None = None
-    postgres_port: int | None = None
-    redis_port: int | None = None
-    fleets: Sequence[tuple[str, tuple[str, ...]]] = FLEETS
-    beat: bool = True
-    app: str | None = None
+from orchestrator.core.errors import PennyrouteError
+from orchestrator.settings import Settings, environment_name, load
 
 
 class StopRequested(BaseException):
@@ -58,129 +30,72 @@ def up(options: UpOptions, console: Console) -> None:
     Raises PennyrouteError (port, folder, disk, data, migration, start) with words for the person who typed it.
     """
     progress = Progress(console)
-    with ExitStack() as stack:
-        listener = stack.enter_context(_listen(options.host, options.port))
-        began_s = time.monotonic()
-        folder = stack.enter_context(DataFolder.open(options.data_dir))
-        progress.done("data folder", str(folder.path), began_s)
-        supervisor = Supervisor(logs=folder.logs, run=folder.run, on_event=progress.hear, held=(folder.lock_fd,))
-        _stop_on_signals(supervisor)
-        stack.enter_context(supervisor)
+    signals = _Signals()
+    with signals.installed(), running_house(options, progress, on_supervisor=signals.hurry_later) as house:
+        say_where(console, house.address, house.key_file, progress.calm())
         try:
-            _start(options, folder, listener, supervisor, progress)
-            address = _address(options.host, listener)
-            say_where(console, address, secret_file(folder.path, "admin-key"), progress.calm())
             while True:
-                supervisor.check()
+                house.supervisor.check()
                 threading.Event().wait(1.0)
         except StopRequested:
-            progress.calm()
             console.print("\nStopping what was started (Ctrl-C again to hurry) …")
 
 
-def _start(
-    options: UpOptions,
-    folder: DataFolder,
-    listener: socket.socket,
-    supervisor: Supervisor,
-    progress: Progress,
-) -> None:
-    folder.secret("admin-key")
-    database_url, redis_url = _servers(options, folder, supervisor)
-    began_s = time.monotonic()
-    report = _migrate(database_url)
-    progress.done("migrations", _migration_words(report), began_s)
-    env = program_env(database_url, redis_url, folder.path)
-    # Begun together, stopped in reverse: the API ends its requests while the workers still answer them.
-    supervisor.begin(*worker_programs(options.fleets, redis_url, env), *([beat_program(env)] * options.beat))
-    supervisor.start(*api_programs(options.api_processes, listener, folder.run, env, options.app))
+def _default(name: str) -> str:
+    return f"{environment_name(name)}, else {Settings.model_fields[name].default}"
 
 
-def _servers(options: UpOptions, folder: DataFolder, supervisor: Supervisor) -> tuple[str, str]:
-    """Start the servers that are not configured; the URLs of the database and of Redis."""
-    database_url, redis_url = options.database_url, options.redis_url
-    specs: list[ProcessSpec] = []
-    if not redis_url:
-        redis = EmbeddedRedis(folder, port=options.redis_port)
-        redis.prepare()
-        redis_url = redis.url
-        specs.append(redis.process())
-    if not database_url:
-        postgres = EmbeddedPostgres(folder, port=options.postgres_port)
-        postgres.prepare()
-        database_url = postgres.url
-        specs.append(postgres.process())
-    supervisor.start(*specs)
-    return database_url, redis_url
+class _Signals:
+    """First signal: unwind, which stops in order. Later ones: `on_second`, which stops waiting."""
 
+    def __init__(self) -> None:
+        self.on_second: Callable[[], None] = lambda: None
+        self._asked = False
 
-def _migrate(database_url: str) -> MigrationReport:
-    try:
-        return asyncio.run(migrate(database_url))
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(
-            f"The database does not answer: {str(error).strip()}. Check DATABASE_URL, or unset it to use the "
-            "embedded Postgres."
-        ) from error
+    def hurry_later(self, supervisor: Supervisor) -> None:
+        self.on_second = supervisor.hurry
 
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, self._hear) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
-def _migration_words(report: MigrationReport) -> str:
-    if not report.applied:
-        return f"{report.total} stand"
-    return f"{len(report.applied)} of {report.total} applied{', seeded' if report.seeded else ''}"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """The API's listening socket, opened here so that it outlives a restart of the API."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"Port {port} on {host} is already in use, so the API cannot listen there. Stop the program that "
-                f"holds it (`ss -ltnp 'sport = :{port}'` shows it) or choose another port with --port."
-            ) from error
-        raise ConfigError(
-            f"The API cannot listen on {host} port {port} ({error.strerror or error}). "
-            "Choose an address of this machine with --host and a port above 1023 with --port."
-        ) from error
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-
-
-def _stop_on_signals(supervisor: Supervisor) -> None:
-    """First signal: unwind and stop in order. Later ones: stop waiting."""
-    asked = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            supervisor.hurry()
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            self.on_second()
             return
-        asked.set()
+        self._asked = True
         raise StopRequested
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
 
 
 def up_command(
     *,
     data_dir: Annotated[
-        Path, typer.Option(help="Folder for everything: databases, models, logs, keys. One `up` per folder.")
-    ] = Path("~/.local/share/pennyroute"),
-    host: Annotated[str, typer.Option(help="Address to listen on. 0.0.0.0 opens it to the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API.")] = 8080,
-    api_processes: Annotated[int, typer.Option(min=1, max=64, help="API processes sharing the port.")] = 1,
+        Path | None,
+        typer.Option(help="Folder for everything: databases, models, logs, keys.", show_default=_default("data_dir")),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.", show_default=_default("host")),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the API; 0: any.", show_default=_default("port"))
+    ] = None,
+    api_processes: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="API processes sharing the port.", show_default=_default("api_processes")),
+    ] = None,
     database_url: Annotated[
         str | None,
-        typer.Option(help="Use this Postgres (Supabase too) and start none.", show_default="embedded"),
+        typer.Option(help="Use this Postgres (Supabase too) and start none.", show_default="DATABASE_URL"),
     ] = None,
     redis_url: Annotated[
-        str | None, typer.Option(help="Use this Redis and start none.", show_default="embedded")
+        str | None, typer.Option(help="Use this Redis and start none.", show_default="REDIS_URL")
     ] = None,
     postgres_port: Annotated[
         int | None, typer.Option(help="Port of the embedded Postgres.", show_default="a free one, remembered")
@@ -193,28 +108,31 @@ def up_command(
 
     Starts Postgres with pgvector and Redis (unless DATABASE_URL and REDIS_URL name others), applies the
     migrations, starts the API, the workers that can run here and the clock, and restarts what dies. All data
-    lies in one folder; a second start finds it again.
+    lies in one folder, used by one `up` at a time; a second start finds it again.
     """
-    options = UpOptions(
-        data_dir=data_dir,
-        host=host,
-        port=port,
-        api_processes=api_processes,
-        database_url=database_url,
-        redis_url=redis_url,
-        postgres_port=postgres_port,
-        redis_port=redis_port,
-    )
-    run_up(options)
-
-
-def run_up(options: UpOptions) -> None:
-    """`up` with its errors in plain words on stderr; raises typer.Exit(1) for them."""
-    try:
+    with plain_errors():
+        settings = load()
+        options = UpOptions(
+            data_dir=data_dir or settings.data_dir,
+            host=host or settings.host,
+            port=settings.port if port is None else port,
+            api_processes=api_processes or settings.api_processes,
+            database_url=database_url or settings.database_url,
+            redis_url=redis_url or settings.redis_url,
+            postgres_port=postgres_port,
+            redis_port=redis_port,
+        )
         up(options, Console())
-    except StopRequested:
-        pass  # came before there was anything to stop
-    except PennyrouteError as error:
-        Console(stderr=True).print(f"[red]Error[/] [dim]({error.code})[/]", end=" ")
-        Console(stderr=True).print(error.message, soft_wrap=True, markup=False, highlight=False)
-        raise typer.Exit(1) from error
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Our own errors in plain words on stderr and exit status 1; a stop before anything ran is no error."""
+    with suppress(StopRequested):
+        try:
+            yield
+        except PennyrouteError as error:
+            console = Console(stderr=True)
+            console.print(f"[red]Error[/] [dim]({error.code})[/]", end=" ")
+            console.print(error.message, soft_wrap=True, markup=False, highlight=False)
+            raise typer.Exit(1) from error

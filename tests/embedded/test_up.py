@@ -13,30 +13,38 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psycopg
+import typer
+from typer.testing import CliRunner
+
 from orchestrator.cli.programs import FLEETS
 from orchestrator.cli.progress import three_requests
+from orchestrator.cli.up import up_command
 from tests.embedded.test_servers import running_on
 from workers import announce
 from workers import app as workers_app
 
 UP = """
-import sys
+import json, sys
 from pathlib import Path
-from orchestrator.cli.up import UpOptions, run_up
-fleets = (("text", ("sentiment", "toxicity")),)
-run_up(UpOptions(data_dir=Path(sys.argv[1]), port=int(sys.argv[2]), api_processes=int(sys.argv[3]),
-                 fleets=fleets, app="tests.embedded.small_app:create_app"))
+from rich.console import Console
+from orchestrator.cli.house import UpOptions
+from orchestrator.cli.up import plain_errors, up
+asked = json.loads(sys.argv[1])
+with plain_errors():
+    up(UpOptions(**{**asked, "data_dir": Path(asked["data_dir"])}, app="tests.embedded.small_app:create_app",
+                 fleets=(("text", ("sentiment", "toxicity")),)), Console())
 """
 
 
 class Up:
     """A running `up` in its own process; what it printed is in `lines`."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0, api_processes: int = 1) -> None:
+    def __init__(self, data_dir: Path, **options: object) -> None:
         self.data_dir = data_dir
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", UP, str(data_dir), str(port), str(api_processes)],
+            [sys.executable, "-c", UP, json.dumps({"port": 0, **options, "data_dir": str(data_dir)})],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -116,6 +124,36 @@ def test_an_api_killed_with_kill_9_comes_back_and_nobody_is_refused_meanwhile(tm
     assert running_on(tmp_path) == []
 
 
+def test_with_servers_configured_none_is_started_and_theirs_are_left_running(
+    tmp_path: Path, empty_postgres_url: str, redis_url: str
+) -> None:
+    with Up(tmp_path / "data", database_url=empty_postgres_url, redis_url=redis_url) as up:
+        up.address()
+        assert sorted(up.pids()) == ["api-1", "beat", "worker-text"]
+        assert up.end() == 0
+    assert list((tmp_path / "data" / "postgres").iterdir()) == []
+    with psycopg.connect(empty_postgres_url) as connection:
+        applied = connection.execute("select count(*) > 0 from supabase_migrations.schema_migrations").fetchone()
+    assert applied == (True,)
+
+
+def test_a_database_that_does_not_answer_is_said_so_and_all_is_stopped(tmp_path: Path) -> None:
+    with Up(tmp_path / "data", database_url="postgresql://nobody@127.0.0.1:9/none") as up:
+        assert up.wait() == 1
+    said = "\n".join(up.lines)
+    assert "The database does not answer" in said
+    assert "Check DATABASE_URL, or unset it" in said
+    assert running_on(tmp_path) == []
+
+
+def test_ctrl_c_while_things_start_stops_what_was_started(tmp_path: Path) -> None:
+    with Up(tmp_path / "data") as up:
+        up.said("postgres")
+        assert up.end() == 0
+    assert running_on(tmp_path) == []
+    assert "Pennyroute answers at" not in "\n".join(up.lines)
+
+
 def test_two_api_processes_share_one_port(tmp_path: Path) -> None:
     with Up(tmp_path / "data", api_processes=2) as up:
         address = up.address()
@@ -155,6 +193,15 @@ def test_the_requests_to_try_are_lines_for_a_shell() -> None:
     )
     assert '"task": "sentiment"' in sentiment
     assert '"task": "generate"' in generate
+
+
+def test_the_command_explains_itself_without_starting_anything() -> None:
+    app = typer.Typer()
+    app.command("up")(up_command)
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "140", "NO_COLOR": "1"})
+    assert shown.exit_code == 0
+    for words in ("--data-dir", "--database-url", "Supabase too", "PENNYROUTE_PORT, else 8000", "until Ctrl-C"):
+        assert words in shown.output
 
 
 def test_up_and_the_workers_agree_on_fleets_and_announcements() -> None:
