@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import datetime
 from pathlib import Path
@@ -57,7 +58,7 @@ def three_requests(address: str, key_file: Path) -> tuple[str, ...]:
     """Shell lines a newcomer can paste: the key, then embed, sentiment and generate."""
     curl = f"curl -s {address}/route -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' -d"
     return (
-        f"KEY=$(cat '{key_file}')",
+        f"KEY=$(cat {shlex.quote(str(key_file))})",
         f"""{curl} '{{"task": "embed", "input": ["A penny saved is a penny earned."]}}'""",
         f"""{curl} '{{"task": "sentiment", "input": "What a lovely day!"}}'""",
         f"""{curl} '{{"task": "generate", "input": "What is 2+2?"}}'""",

@@ -184,8 +184,8 @@ def test_a_second_up_on_the_same_folder_is_refused_while_the_first_runs(tmp_path
 
 
 def test_the_requests_to_try_are_lines_for_a_shell() -> None:
-    key, embed, sentiment, generate = three_requests("http://127.0.0.1:8080", Path("/data/secrets/admin-key"))
-    assert key == "KEY=$(cat '/data/secrets/admin-key')"
+    key, embed, sentiment, generate = three_requests("http://127.0.0.1:8080", Path("/my data/secrets/admin-key"))
+    assert key == "KEY=$(cat '/my data/secrets/admin-key')"
     assert embed == (
         'curl -s http://127.0.0.1:8080/route -H "Authorization: Bearer $KEY"'
         " -H 'Content-Type: application/json' -d"
