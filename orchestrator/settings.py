@@ -58,6 +58,8 @@ class Settings(BaseModel):
     )
     licences: tuple[str, ...] | None = Field(None, description="only models under these licences; empty: all")
     max_concurrency: int = Field(512, ge=1, description="requests in work at once in one process; above it: 429")
+    url: str | None = Field(None, description="the API that commands talk to; empty: what runs on `data_dir`")
+    key: SecretStr | None = Field(None, description="the API key that commands send; empty: that of `data_dir`")
     log_level: str = Field("info", description="debug, info, warning or error")
 
     default_strategy: Strategy = Field(
@@ -103,7 +105,14 @@ class Settings(BaseModel):
         )
 
     @field_validator(
-        "database_url", "redis_url", "anthropic_api_key", "openai_api_key", "deepseek_api_key", mode="before"
+        "database_url",
+        "redis_url",
+        "anthropic_api_key",
+        "openai_api_key",
+        "deepseek_api_key",
+        "url",
+        "key",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: Any) -> Any:

@@ -16,7 +16,7 @@ from pennyroute.asks import Ask, How, Input
 from pennyroute.errors import PennyrouteError, Unreachable, from_problem
 
 T = TypeVar("T")
-DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_URL = "http://127.0.0.1:8000"
 # A caller waits: a server that asks for more patience than this is told of instead.
 MAX_PAUSE_S = 30
 FIRST_PAUSE_S = 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psycopg
 
-from orchestrator.adapters.embedded.data_folder import DataFolder, secret_file
+from orchestrator.adapters.embedded.data_folder import DataFolder, secret_file, write_private
 from orchestrator.adapters.embedded.errors import PortInUse
 from orchestrator.adapters.embedded.postgres import EmbeddedPostgres
 from orchestrator.adapters.embedded.process import ProcessSpec
@@ -23,6 +24,9 @@ from orchestrator.adapters.postgres.migrate import MigrationReport, migrate
 from orchestrator.cli.programs import FLEETS, api_programs, beat_program, program_env, worker_programs
 from orchestrator.cli.progress import Progress
 from orchestrator.core.errors import ConfigError, StoreUnavailable
+
+# In run/: where everything answers while it runs, for the other commands on this machine (0600: it holds URLs).
+HOUSE_FILE = "house.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,15 +79,19 @@ def running_house(
         on_supervisor(supervisor)
         stack.enter_context(supervisor)
         database_url, redis_url = _start(options, folder, listener, supervisor, progress)
+        house = House(
+            address=_address(options.host, listener),
+            key_file=secret_file(folder.path, "admin-key"),
+            database_url=database_url,
+            redis_url=redis_url,
+            supervisor=supervisor,
+        )
+        told = {name: str(getattr(house, name)) for name in ("address", "key_file", "database_url", "redis_url")}
+        write_private(folder.run / HOUSE_FILE, json.dumps(told) + "\n")
         try:
-            yield House(
-                address=_address(options.host, listener),
-                key_file=secret_file(folder.path, "admin-key"),
-                database_url=database_url,
-                redis_url=redis_url,
-                supervisor=supervisor,
-            )
+            yield house
         finally:
+            (folder.run / HOUSE_FILE).unlink(missing_ok=True)
             progress.calm()
 
 
