@@ -85,7 +85,7 @@ def create_app(settings: WorkerSettings, tasks: Mapping[str, Callable[..., None]
     app = Celery("pennyroute", broker=settings.redis_url, set_as_current=False)
     app.conf.update(CELERY, broker_transport_options=_transport(settings))
     for name, function in tasks.items():
-        app.task(function, name=name, bind=name == INFER_TASK)
+        app.task(function, name=name, bind=name == INFER_TASK, shared=False)
     return app
 
 

@@ -18,6 +18,7 @@ from workers.runtime import Batch, Code, Item, Machine, Picture, Result, WorkerE
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 40_000_000  # an A4 page at 600 dpi is 35 million; decoded, this bound is 120 MB
+WIDEST_GAP = 1.5  # of a line's height: a wider one separates columns
 SHORTEST_SIDE = 8  # pixels: no legible letter is smaller
 DETECTION = "PP-OCRv6_det_small.onnx"
 RECOGNITION = "PP-OCRv6_rec_small.onnx"
@@ -110,12 +111,39 @@ def _upright(image: Image.Image) -> Image.Image:
 def _read(engine: RapidOCR, image: Image.Image) -> dict[str, Any]:
     pixels: NDArray[np.uint8] = np.asarray(image)[:, :, ::-1]  # the networks were trained on BGR
     found = engine(np.ascontiguousarray(pixels), use_det=True, use_cls=False)
-    lines = [
+    pieces = [
         {"text": text, "confidence": round(float(score), 4), "box": np.asarray(box).round(1).tolist()}
         for text, score, box in zip(found.txts or (), found.scores or (), _boxes(found), strict=True)
     ]
+    lines = _lines(pieces)
     text = "\n".join(line["text"] for line in lines)
     return {"text": text, "lines": lines, "width": image.width, "height": image.height}
+
+
+def _lines(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The detector cuts a line at wide gaps: neighbours on one height, near each other, become one line."""
+    lines: list[dict[str, Any]] = []
+    for piece in pieces:
+        if lines and _continues(lines[-1]["box"], piece["box"]):
+            lines[-1] = _joined(lines[-1], piece)
+        else:
+            lines.append(piece)
+    return lines
+
+
+def _continues(left: list[list[float]], right: list[list[float]]) -> bool:
+    height = min(left[2][1] - left[1][1], right[3][1] - right[0][1])
+    overlap = min(left[2][1], right[3][1]) - max(left[1][1], right[0][1])
+    gap = right[0][0] - left[1][0]
+    return overlap > height / 2 and -height < gap < WIDEST_GAP * height
+
+
+def _joined(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "text": f"{left['text']} {right['text']}",
+        "confidence": min(left["confidence"], right["confidence"]),
+        "box": [left["box"][0], right["box"][1], right["box"][2], left["box"][3]],
+    }
 
 
 def _boxes(found: Any) -> Any:
