@@ -47,6 +47,8 @@ class Registry:
     cards: Mapping[str, Card]
     by_alias: Mapping[str, str]
     """Alias → id."""
+    by_task: Mapping[Task, tuple[Card, ...]]
+    """Task → the cards that do it, lowest tier first, then by id."""
     version: str
     """SHA-256 in hex over the canonical JSON of all cards."""
 
@@ -64,8 +66,7 @@ class Registry:
 
     def for_task(self, task: Task) -> tuple[Card, ...]:
         """Every card that does this task, lowest tier first, then by id."""
-        able = (card for card in self.cards.values() if task in card.tasks)
-        return tuple(sorted(able, key=lambda card: (card.tier.rank, card.id)))
+        return self.by_task.get(task, ())
 
     def for_role(self, role: str) -> Card:
         """The one card that a policy means by this role; raises UnknownModel where no card holds it."""
@@ -132,8 +133,15 @@ def _registry(cards: Iterable[Card]) -> Registry:
             _claim(by_alias, alias, card.id, "alias", card.id)
     ordered = dict(sorted(by_id.items()))
     return Registry(
-        cards=MappingProxyType(ordered), by_alias=MappingProxyType(by_alias), version=_version(ordered)
+        cards=MappingProxyType(ordered),
+        by_alias=MappingProxyType(by_alias),
+        by_task=MappingProxyType({task: _able(ordered.values(), task) for task in Task}),
+        version=_version(ordered),
     )
+
+
+def _able(cards: Iterable[Card], task: Task) -> tuple[Card, ...]:
+    return tuple(sorted((card for card in cards if task in card.tasks), key=lambda card: (card.tier.rank, card.id)))
 
 
 def _claim(taken: dict[str, _T], key: str, value: _T, kind: str, card_id: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from registry.schema import Billing, Card, Price, Rates, Usage
 
 TOKENS_PER_PRICE = 1_000_000
+DAYS_KEPT = 8
 
 
 class UnpricedModel(Exception):
@@ -84,7 +85,17 @@ def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
-def _prices_of_day(card: Card, day: date) -> list[Price]:
+def _prices_of_day(card: Card, day: date) -> tuple[Price, ...]:
+    """Looked up on every request and the same all day, so each card keeps its last few days."""
+    known = card.price_days.get(day)
+    if known is None:
+        if len(card.price_days) >= DAYS_KEPT:
+            card.price_days.clear()
+        known = card.price_days[day] = _find_prices_of_day(card, day)
+    return known
+
+
+def _find_prices_of_day(card: Card, day: date) -> tuple[Price, ...]:
     if card.billing is Billing.NONE:
         raise UnpricedModel(card.id, "it runs on our own machine and costs nothing")
     held = [price for price in card.prices if price.effective is None or price.effective <= day]
@@ -98,14 +109,15 @@ def _prices_of_day(card: Card, day: date) -> list[Price]:
             card.id, f"{known}, asked for {day}; add a dated price with its source to the card"
         )
     newest = held[-1].effective
-    return [price for price in held if price.effective == newest]
+    return tuple(price for price in held if price.effective == newest)
 
 
 def _prices_of_call(card: Card, day: date) -> Iterator[Price]:
     today = _prices_of_day(card, day)
     yield from today
     tomorrow = _prices_of_day(card, day + timedelta(days=1))
-    yield from (price for price in tomorrow if price not in today)
+    if tomorrow[0].effective != today[0].effective:
+        yield from tomorrow
 
 
 def _rates_for(price: Price, total_input_tokens: int) -> Rates:

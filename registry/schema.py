@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -111,6 +112,11 @@ class Card(Frozen):
         if found:
             raise ValueError("; ".join(found))
         return self
+
+    @cached_property
+    def price_days(self) -> dict[date, tuple[Price, ...]]:
+        """A memo of `registry.pricing`: the prices that hold on a day."""
+        return {}
 
     @property
     def unverified(self) -> tuple[str, ...]:

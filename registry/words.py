@@ -44,7 +44,10 @@ class Tier(StrEnum):
     @property
     def rank(self) -> int:
         """0 for builtin up to 3 for premium."""
-        return list(Tier).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {tier: rank for rank, tier in enumerate(Tier)}
 
 
 class Capability(StrEnum):

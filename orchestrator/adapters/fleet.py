@@ -38,6 +38,7 @@ class LiveFleet:
         self._keyed = keyed
         self._servers = servers
         self._silent: dict[str, str] = {name: f"{name} has not been asked yet" for name in servers}
+        self._listed: set[str] = set()
         self._unavailable: Mapping[str, str] = {}
         self._read_at = float("-inf")
         self._lister: asyncio.Task[None] | None = None
@@ -84,7 +85,9 @@ class LiveFleet:
         async with aiohttp.ClientSession(timeout=timeout) as session:
             for name, address in self._servers.items():
                 cards += await self._models_of(session, name, address)
-        self._registry = self._cards.with_cards(cards)
+        if {card.id for card in cards} != self._listed:
+            self._listed = {card.id for card in cards}
+            self._registry = self._cards.with_cards(cards)
         self._read_at = float("-inf")
 
     async def _models_of(self, session: aiohttp.ClientSession, name: str, address: str) -> list[Card]:

@@ -13,8 +13,10 @@ from orchestrator.core.types import Complexity, Features, Plan, Request, Rung, S
 from registry.load import Registry, UnknownModel
 from registry.schema import Billing, Capability, Card, Task, Tier
 
+ALL_TIERS = frozenset(Tier)
 LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
 PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
+_PREMIUM_TIERS = frozenset({Tier.PREMIUM})
 
 _DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
     Complexity.SIMPLE: ("local", "mid", "premium"),
@@ -45,15 +47,16 @@ class RoutingPolicy:
     accept_at: float = 0.5
     max_rungs: int = 3
     name: str = "default"
+    version: str = field(init=False)
+    """Twelve hex digits of the content's SHA-256: same rule, same version."""
 
-    @property
-    def version(self) -> str:
-        """Twelve hex digits of the content's SHA-256: same rule, same version."""
+    def __post_init__(self) -> None:
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
 
     def as_dict(self) -> dict[str, Any]:
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "name"}
+        """The rule as JSON values: what a row of `routing_policies` holds."""
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("name", "version")}
         plain["ladders"] = {str(k): list(v) for k, v in self.ladders.items()}
         plain["task_order"] = {str(k): list(v) for k, v in self.task_order.items()}
         plain["tier_strength"] = {str(k): v for k, v in self.tier_strength.items()}
@@ -148,13 +151,12 @@ def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | 
 
 
 def _tiers(request: Request) -> frozenset[Tier]:
-    by_strategy = {
-        Strategy.LOCAL_ONLY: LOCAL_TIERS,
-        Strategy.PREMIUM_ONLY: frozenset({Tier.PREMIUM}),
-    }.get(request.strategy, frozenset(Tier))
-    if request.task is not Task.GENERATE and request.strategy is Strategy.PREMIUM_ONLY:
-        by_strategy = frozenset(Tier)  # only generate has paid models; the strategy speaks of it alone
-    return by_strategy & (request.constraints.tiers or frozenset(Tier))
+    by_strategy = ALL_TIERS
+    if request.strategy is Strategy.LOCAL_ONLY:
+        by_strategy = LOCAL_TIERS
+    elif request.strategy is Strategy.PREMIUM_ONLY and request.task is Task.GENERATE:
+        by_strategy = _PREMIUM_TIERS  # only generate has paid models; the strategy speaks of it alone
+    return by_strategy & request.constraints.tiers if request.constraints.tiers else by_strategy
 
 
 def _named(
@@ -196,7 +198,7 @@ def _ordered(
         return ordered[: 1 if request.task is Task.EMBED else 2]
     ladder = policy.ladders["tools" if request.options.tools else complexity]
     ordered = _by_entries(ladder, ready, scores)
-    rest = [card for card in _by_tier(ready) if card not in ordered]
+    rest = [card for card in _by_tier(ready) if card.id not in {taken.id for taken in ordered}]
     if not ordered:
         ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
     if request.strategy is Strategy.LOCAL_FALLBACK:
@@ -207,12 +209,13 @@ def _ordered(
 
 def _by_entries(entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score]) -> list[Card]:
     """For each entry (role, tier or id) its best ready card not yet taken."""
-    ordered: list[Card] = []
+    ordered: dict[str, Card] = {}
     for entry in entries:
-        matching = [c for c in ready if (entry in c.roles or entry in (c.tier, c.id)) and c not in ordered]
+        matching = [c for c in ready if (entry in c.roles or entry in (c.tier, c.id)) and c.id not in ordered]
         if matching:
-            ordered.append(min(matching, key=lambda card: _preference(card, entry, scores)))
-    return ordered
+            best = min(matching, key=lambda card: _preference(card, entry, scores))
+            ordered[best.id] = best
+    return list(ordered.values())
 
 
 def _preference(card: Card, entry: str, scores: Mapping[str, Score]) -> tuple[bool, bool, float, int, str]:

@@ -17,6 +17,7 @@ class State:
     in_work: int = 0
 
 
-def state_of(request: Request) -> State:
+async def state_of(request: Request) -> State:
+    """Asynchronous, because the framework runs a plain function in a thread of its own for each request."""
     state: State = request.app.state.pennyroute
     return state
