@@ -82,12 +82,9 @@ def read_migrations(folder: Path) -> tuple[Migration, ...]:
         version, name = match[1], match[2]
         if version in found:
             raise MigrationRefused(
-                f"{file.name} and {found[version].file.name} have the same version {version}. "
-                "Renumber the newer one."
+                f"{file.name} and {found[version].file.name} have the same version {version}. Renumber the newer one."
             )
-        found[version] = Migration(
-            version=version, name=name, file=file, sql=file.read_text(encoding="utf-8")
-        )
+        found[version] = Migration(version=version, name=name, file=file, sql=file.read_text(encoding="utf-8"))
     return tuple(found.values())
 
 
@@ -131,8 +128,7 @@ async def _apply_next(
         _require_no_gap(pending[0], history, allow_out_of_order)
         await _run(connection, pending[0].file, pending[0].sql)
         await connection.execute(
-            "insert into supabase_migrations.schema_migrations (version, statements, name)"
-            " values (%s, %s, %s)",
+            "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
             (pending[0].version, [pending[0].sql], pending[0].name),
         )
     return pending[0].version
@@ -143,9 +139,7 @@ async def _seed(connection: psycopg.AsyncConnection[Any], file: Path, sql: str |
         return False
     async with connection.transaction():
         await _lock(connection)
-        done = await connection.execute(
-            "select 1 from supabase_migrations.seed_files where path = %s", (SEED,)
-        )
+        done = await connection.execute("select 1 from supabase_migrations.seed_files where path = %s", (SEED,))
         if await done.fetchone() is not None:
             return False
         await _run(connection, file, sql)
