@@ -108,3 +108,15 @@ async def test_a_worker_told_to_stop_finishes_what_it_runs_and_takes_its_announc
     with blocking.Redis.from_url(redis_url) as client:
         assert list(client.scan_iter("pennyroute:worker:*")) == []
         assert client.hlen("unacked") == 0
+
+
+async def test_api_and_worker_find_back_to_redis_after_every_connection_was_cut(
+    redis_url: str, data_dir: Path, bare_provider: LocalQueueProvider
+) -> None:
+    with running_worker(redis_url, data_dir, ["embeddings"]):
+        await bare_provider.complete(call("load the model"))
+        for _ in range(2):
+            with blocking.Redis.from_url(redis_url) as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+            reply = await bare_provider.complete(call("after the cut", timeout_s=25.0))
+            assert reply.data.shape == (1, 384)

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -77,7 +79,7 @@ class LocalQueueProvider:
 
     def __init__(self, redis_url: str, registry: Registry) -> None:
         self._registry = registry
-        self._redis: Redis = Redis.from_url(redis_url, socket_timeout=5.0, socket_connect_timeout=2.0)
+        self._redis = _client(redis_url)
         self._replies: Redis = Redis.from_url(redis_url, socket_timeout=None, socket_keepalive=True)
         self._reply_to = f"pennyroute:replies:{uuid.uuid4().hex}"
         self._lines: dict[tuple[str, Task], _Line] = {}
@@ -229,6 +231,18 @@ class LocalQueueProvider:
                 call.answered.set_exception(outcome)
             else:
                 call.answered.set_result(outcome)
+
+
+def _client(redis_url: str) -> Redis:
+    """A pooled connection that Redis closed meanwhile is replaced once. If the first try did arrive, the
+    batch is queued twice: the second run finds it answered, or its reply is ignored."""
+    return Redis.from_url(
+        redis_url,
+        socket_timeout=5.0,
+        socket_connect_timeout=2.0,
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[RedisConnectionError],
+    )
 
 
 def _fail(calls: Sequence[_Waiting], error: Callable[[], CallFailed]) -> None:
