@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from orchestrator.adapters.blobs import FolderBlobs
 from orchestrator.adapters.cached import CachedKeys, CachedPolicies
@@ -11,8 +12,10 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
-from orchestrator.adapters.postgres.database import Database
+from orchestrator.adapters.postgres.database import Database, store_errors
 from orchestrator.adapters.postgres.ledger import PostgresLedger
+from orchestrator.adapters.postgres.migrate import MigrationReport
+from orchestrator.adapters.postgres.migrate import migrate as apply_migrations
 from orchestrator.adapters.postgres.stores import (
     PostgresEmbeddings,
     PostgresInferences,
@@ -26,7 +29,7 @@ from orchestrator.adapters.providers.openai_like import OpenAILikeProvider
 from orchestrator.adapters.providers.plain import PlainProvider
 from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
-from orchestrator.ports import Deps, Limits, Provider
+from orchestrator.ports import ApiKey, Deps, Limits, Provider
 from orchestrator.settings import Settings, environment_name
 from registry.load import Registry, load
 
@@ -42,7 +45,7 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         await database.open()
         stack.push_async_callback(database.close)
         overrides = PostgresOverrides(database)
-        live = LiveSettings(settings, overrides.all)
+        live = LiveSettings(settings, settings.over, overrides.all)
         await live.start()
         stack.push_async_callback(live.close)
         ledger = PostgresLedger(settings.database_url, database)
@@ -73,12 +76,40 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         )
 
 
+async def migrate(database_url: str, *, allow_out_of_order: bool = False) -> MigrationReport:
+    """Brings a database to the newest migration. Raises MigrationRefused, MigrationFailed, StoreUnavailable."""
+    with store_errors():
+        return await apply_migrations(database_url, allow_out_of_order=allow_out_of_order)
+
+
+async def create_key(database_url: str, name: str, tenant: str, role: str, secret_sha256: bytes) -> ApiKey:
+    """For the first key of a database, when no API can be asked yet. Raises StoreUnavailable."""
+    async with _database(database_url) as database:
+        return await PostgresKeys(database).create(name, tenant, role, secret_sha256)
+
+
+async def ledger_disagreements(database_url: str) -> Sequence[Mapping[str, Any]]:
+    """Every way the books disagree, as {subject, finding}; empty when they add up. Raises StoreUnavailable."""
+    async with _database(database_url) as database:
+        return await database.rows("ledger_disagreements")
+
+
+@asynccontextmanager
+async def _database(url: str) -> AsyncIterator[Database]:
+    database = Database(url, max_size=1)
+    await database.open()
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 def open_registry(settings: Settings) -> Registry:
     """The cards this installation may use. A licence restriction is about weights that run here."""
     return load(licences=(*settings.licences, "proprietary") if settings.licences else None)
 
 
-def limits_of(live: LiveSettings) -> Callable[[], Limits]:
+def limits_of(live: LiveSettings[Settings]) -> Callable[[], Limits]:
     def limits() -> Limits:
         now = live.current
         return Limits(**{name: getattr(now, name) for name in Limits.__dataclass_fields__})

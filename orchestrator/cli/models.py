@@ -1,0 +1,159 @@
+"""`pennyroute models`: the cards, and with a running API what can be called now; downloads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from orchestrator.cli.screen import AsJson, megabytes, money, note, screen, show_json, table, yes_no
+from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
+from orchestrator.core.errors import ModelNotFound
+from orchestrator.settings import load as load_settings
+from registry.load import UnknownModel, load
+from registry.schema import Card, Price, Task, Tier
+
+app = typer.Typer(help="See the models that may be called.", no_args_is_help=True, rich_markup_mode="markdown")
+_OFFLINE = "No API runs here, so what can be called now is not known: these are the cards. `pennyroute up` starts one."
+
+
+@app.callback()
+def _group() -> None: ...
+
+
+@app.command("list")
+def list_command(
+    *,
+    task: Annotated[Task | None, typer.Option(help="Only models for this task.")] = None,
+    tier: Annotated[Tier | None, typer.Option(help="Only models of this tier.")] = None,
+    available: Annotated[bool, typer.Option("--available", help="Only those that can be called now.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List the models; with a running API also which can be called now and what makes the rest available.
+
+    **Examples**
+
+        pennyroute models list --task generate
+        pennyroute models list --tier builtin
+        pennyroute models list --available
+    """
+    models = _from_api(task, tier, url, key, data_dir)
+    live = models is not None
+    if models is None:
+        models = [_told(card) for card in load().cards.values() if _wanted(card, task, tier)]
+    if available:
+        models = [model for model in models if model["available"]]
+    if as_json:
+        show_json(models)
+        return
+    order = {str(one): one.rank for one in Tier}
+    rows = [_row(model) for model in sorted(models, key=lambda model: (order[model["tier"]], model["id"]))]
+    screen().print(table(("now", "model", "tier", "tasks", "provider", "what is missing"), rows))
+    note(f"{len(models)} models" if live else _OFFLINE)
+
+
+@app.command("info")
+def info_command(
+    model_id: Annotated[str, typer.Argument(help="Id or alias of a model.", metavar="ID")],
+    *,
+    as_json: AsJson = False,
+    url: Url = None,
+    key: Key = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Show one card: what the model can, what it costs from when on, where its facts come from.
+
+    **Examples**
+
+        pennyroute models info claude-sonnet
+        pennyroute models info minilm-l6-builtin --json
+    """
+    card, missing = _card(model_id, url, key, data_dir)
+    if as_json:
+        show_json({**card.model_dump(mode="json"), "unverified": card.unverified, "missing": missing})
+        return
+    screen().print(Text(f"{card.name} ({card.id})", style="bold"))
+    screen().print(table(("", ""), [(name, value) for name, value in _facts(card, missing) if value]))
+    if card.prices:
+        rows = [_price_row(price) for price in card.prices]
+        columns = ("price from", "hours UTC", "input /M", "output /M", "cache read /M", "checked", "source")
+        screen().print(table(columns, rows, right=columns[2:5]))
+    if card.unverified:
+        note(f"not verified: {', '.join(card.unverified)}")
+
+
+def _from_api(
+    task: Task | None, tier: Tier | None, url: str | None, key: str | None, data_dir: Path | None
+) -> Sequence[Mapping[str, Any]] | None:
+    """None when no API runs here; one that is named but does not answer is an error."""
+    try:
+        with connect(url, key, data_dir) as client:
+            found: list[Mapping[str, Any]] = client.call("GET", "/models", task=task, tier=tier)["models"]
+    except NotRunning:
+        if url or load_settings().url:
+            raise
+        return None
+    return found
+
+
+def _card(model_id: str, url: str | None, key: str | None, data_dir: Path | None) -> tuple[Card, str | None]:
+    try:
+        with connect(url, key, data_dir) as client:
+            told = client.call("GET", f"/models/{model_id}")
+        return Card.model_validate(told["card"]), told["missing"]
+    except NotRunning:
+        if url or load_settings().url:
+            raise
+    try:
+        return load().get(model_id), None
+    except UnknownModel as error:
+        raise ModelNotFound(str(error)) from error
+
+
+def _wanted(card: Card, task: Task | None, tier: Tier | None) -> bool:
+    return (task is None or task in card.tasks) and (tier is None or card.tier is tier)
+
+
+def _told(card: Card) -> dict[str, Any]:
+    plain = {"id": card.id, "name": card.name, "tasks": card.tasks, "tier": card.tier, "provider": card.provider}
+    return {**plain, "available": None, "missing": None}
+
+
+def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
+    now = Text("?", style="dim") if model["available"] is None else yes_no(model["available"], needed=False)
+    return now, model["id"], model["tier"], ", ".join(model["tasks"]), model["provider"], model["missing"] or ""
+
+
+def _facts(card: Card, missing: str | None) -> list[tuple[str, object]]:
+    return [
+        ("tasks", ", ".join(card.tasks)),
+        ("tier", card.tier),
+        ("provider", f"{card.provider} {card.api_model or ''}"),
+        ("now missing", missing),
+        ("capabilities", ", ".join(sorted(card.capabilities))),
+        ("licence", card.licence),
+        ("weights", card.package or card.hub_id),
+        ("memory", megabytes(card.memory_bytes) if card.memory_bytes else None),
+        ("context", f"{card.context_tokens} tokens" if card.context_tokens else None),
+        ("longest answer", f"{card.max_output_tokens} tokens" if card.max_output_tokens else None),
+        ("dimensions", card.dimensions),
+        ("languages", ", ".join(card.languages)),
+        ("data regions", ", ".join(card.regions or ())),
+        ("retires", card.deprecated),
+        ("aliases", ", ".join(card.aliases)),
+        ("sources", "\n".join(card.sources)),
+        ("notes", card.notes),
+    ]
+
+
+def _price_row(price: Price) -> tuple[object, ...]:
+    read = price.cache_read_nanousd
+    hours = f"{price.hours_utc.start:%H:%M}–{price.hours_utc.end:%H:%M}" if price.hours_utc else "all"
+    rates = (money(price.input_nanousd), money(price.output_nanousd), None if read is None else money(read))
+    return price.effective or "the beginning", hours, *rates, price.checked, price.source
