@@ -6,21 +6,31 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from orchestrator.core.errors import ConfigError, StoreUnavailable
-from orchestrator.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _READ_EVERY_S = 5.0
 
 
-class LiveSettings:
-    """`current` never waits; a database that cannot answer leaves it as it was."""
+T = TypeVar("T")
 
-    def __init__(self, settings: Settings, overrides: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
-        self._settings = settings
+
+class LiveSettings(Generic[T]):
+    """`current` never waits; a database that cannot answer leaves it as it was.
+
+    `over` lays the database's values over the settings the process started with; it may raise ConfigError.
+    """
+
+    def __init__(
+        self,
+        settings: T,
+        over: Callable[[Mapping[str, Any]], T],
+        overrides: Callable[[], Awaitable[Mapping[str, Any]]],
+    ) -> None:
+        self._over = over
         self._overrides = overrides
         self._reader: asyncio.Task[None] | None = None
         self.current = settings
@@ -42,6 +52,6 @@ class LiveSettings:
 
     async def _read(self) -> None:
         try:
-            self.current = self._settings.over(await self._overrides())
+            self.current = self._over(await self._overrides())
         except (StoreUnavailable, ConfigError) as error:
             log.warning("settings in the database are not used: %s", error)
