@@ -143,7 +143,7 @@ class Bench:
     def load(self, gateway: Gateway, callers: int, duration_s: float, stream: bool) -> dict[str, Any]:
         """One run of the load generator in its own process, with what it cost the gateway."""
         own, more = gateway.pids(), gateway.more_pids()
-        before, answered = (processes.cpu_s(own), processes.cpu_s(more)), self.server.answered()
+        before, called = (processes.cpu_s(own), processes.cpu_s(more)), self.server.called()
         job = json.dumps(gateway.job(callers, duration_s, stream))
         done = subprocess.run([sys.executable, str(LOAD)], input=job, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -156,7 +156,7 @@ class Bench:
         count = result["requests"] + result["bad"]
         self.sent[gateway.name] = self.sent.get(gateway.name, 0) + count
         what = f"{gateway.name}, {callers} callers: calls that reached the upstream"
-        self.checks.append(Check(what=what, found=self.server.answered() - answered, expected=count))
+        self.checks.append(Check(what=what, found=self.server.called() - called, expected=count))
         return result
 
 

@@ -75,11 +75,12 @@ class Upstream:
     def behave(self, **behaviour: Any) -> None:
         ask(f"{self.url}/_control/default", {**behaviour, "times": None})
 
-    def answered(self) -> int:
+    def called(self) -> int:
+        """How many requests it was sent. Raises RuntimeError if it did anything but answer them."""
         counts = ask(f"{self.url}/_control/counts", None)["total"]
         if counts["failed"] or counts["cut"] or counts["refused"]:
             raise RuntimeError(f"the upstream did not only answer: {counts}")
-        return int(counts["answered"])
+        return int(counts["requests"])
 
 
 def ask(url: str, body: Any, headers: Mapping[str, str] = {}, timeout_s: float = 30) -> Any:

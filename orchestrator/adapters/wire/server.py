@@ -127,10 +127,11 @@ class Connection(asyncio.Protocol):
         events = events[: played.after_events] if played.act == "cut" else events
         self._transport.write(head(played.status, b"text/event-stream; charset=utf-8", None, played.extra))
         if played.event_s:
-            for event in events:
+            for number, event in enumerate(events):
+                # The pause stands before an event, never after the last: a client may go once it has read that.
+                await asyncio.sleep(played.event_s if number else 0)
                 await self._writable.wait()
                 self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
-                await asyncio.sleep(played.event_s)
         else:
             self._transport.write(b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events))
         if played.act != "cut":
