@@ -87,9 +87,15 @@ class Inferences(Protocol):
     """The log, read. Rows are plain mappings with the columns of `model_inferences`."""
 
     async def of_request(self, request_id: UUID) -> Sequence[Mapping[str, Any]]: ...
-    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]: ...
-    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
-        """Per task, model and tier: requests, accepted, failed, cost_nanousd, p50/p95 latency, tokens."""
+    async def recent(
+        self, limit: int, after: UUID | None = None, tenant: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """The newest first; of one tenant, or of all (None: for admins only)."""
+        ...
+
+    async def stats(self, since: datetime, tenant: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """Per task, model and tier: attempts, accepted, failed, cost_nanousd, p50/p95 latency, tokens; of one
+        tenant, or of all (None: for admins only)."""
         ...
 
     async def ensure_partitions(self) -> Sequence[str]:

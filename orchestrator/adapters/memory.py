@@ -141,14 +141,17 @@ class MemoryInferences:
         rows = [row for row in self._ledger.rows.values() if row["request_id"] == str(request_id)]
         return rows or [row for row in self._ledger.rows.values() if row["id"] == str(request_id)]
 
-    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]:
-        rows = [row for row in self._ledger.rows.values() if after is None or UUID(row["id"]) > after]
+    async def recent(
+        self, limit: int, after: UUID | None = None, tenant: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        rows = [row for row in self._of(tenant) if after is None or UUID(row["id"]) > after]
         return sorted(rows, key=lambda row: str(row["id"]), reverse=True)[:limit]
 
-    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
+    async def stats(self, since: datetime, tenant: str | None = None) -> Sequence[Mapping[str, Any]]:
         groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-        for row in self._ledger.rows.values():
-            groups.setdefault((row["task"], row["model_id"], row["tier"]), []).append(row)
+        for row in self._of(tenant):
+            if datetime.fromisoformat(row["created_at"]) >= since:
+                groups.setdefault((row["task"], row["model_id"], row["tier"]), []).append(row)
         return [_stats(*key, rows) for key, rows in sorted(groups.items())]
 
     async def ensure_partitions(self) -> Sequence[str]:
@@ -156,6 +159,9 @@ class MemoryInferences:
 
     async def expire_texts(self, keep_days: int) -> int:
         return 0
+
+    def _of(self, tenant: str | None) -> list[Mapping[str, Any]]:
+        return [row for row in self._ledger.rows.values() if tenant in (None, row["tenant"])]
 
 
 def _stats(task: str, model_id: str, tier: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from orchestrator.http.answer import json_response, usd
 from orchestrator.http.auth import authenticate
 from orchestrator.http.body import Strict, parse
 from orchestrator.http.route import AppState, request_id, takes
+from orchestrator.ports import ApiKey
 from orchestrator.settings import LIVE
 from registry.load import UnknownModel
 from registry.schema import Card, Task, Tier
@@ -60,9 +61,9 @@ async def get_model(request: Request, state: AppState, model_id: str) -> Respons
 async def list_inferences(
     request: Request, state: AppState, limit: Annotated[int, Query(ge=1, le=1_000)] = 50, after: UUID | None = None
 ) -> Response:
-    """The newest attempts first; `after` an id gives only later ones."""
-    await authenticate(state.deps, request, "viewer")
-    return json_response({"inferences": await state.deps.inferences.recent(limit, after)})
+    """The newest attempts of the key's tenant first (an admin's: of all); `after` an id gives only later ones."""
+    key = await authenticate(state.deps, request, "viewer")
+    return json_response({"inferences": await state.deps.inferences.recent(limit, after, _seen_by(key))})
 
 
 @router.get("/inferences/{inference_id}", tags=["log"])
@@ -70,7 +71,7 @@ async def get_inference(request: Request, state: AppState, inference_id: str) ->
     """One request's whole story: every attempt with its money, by the id an answer carries."""
     key = await authenticate(state.deps, request, "viewer")
     rows = await state.deps.inferences.of_request(request_id(inference_id))
-    rows = [row for row in rows if key.role == "admin" or row["tenant"] == key.tenant]
+    rows = [row for row in rows if _seen_by(key) in (None, row["tenant"])]
     if not rows:
         raise NotFound(f"no inference {inference_id}; it is found by the id of an answer or of an attempt.")
     total = sum(int(row["cost_nanousd"]) for row in rows)
@@ -80,18 +81,22 @@ async def get_inference(request: Request, state: AppState, inference_id: str) ->
 
 @router.get("/stats", tags=["log"])
 async def get_stats(request: Request, state: AppState, days: Annotated[float, Query(gt=0, le=3_650)] = 30) -> Response:
-    """Cost, volume, latency and quality per task and model, equal to the log to the nano-dollar."""
-    await authenticate(state.deps, request, "viewer")
+    """Cost, volume, latency and quality per task and model of the key's tenant (an admin's: of all), equal to
+    the log to the nano-dollar."""
+    key = await authenticate(state.deps, request, "viewer")
     since = state.deps.clock.now() - timedelta(days=days)
-    rows = await state.deps.inferences.stats(since)
+    rows = await state.deps.inferences.stats(since, _seen_by(key))
     total = sum(int(row["cost_nanousd"]) for row in rows)
     return json_response({"since": since, "models": rows, "cost_nanousd": total, "cost_usd": usd(total)})
 
 
 @router.get("/budgets", tags=["money"])
 async def list_budgets(request: Request, state: AppState) -> Response:
-    await authenticate(state.deps, request, "viewer")
-    return json_response({"budgets": [_budget(budget) for budget in await state.deps.ledger.budgets()]})
+    """The global budget and the tenant's own; an admin sees every one."""
+    key = await authenticate(state.deps, request, "viewer")
+    seen = ("global", f"tenant:{key.tenant}")
+    budgets = [b for b in await state.deps.ledger.budgets() if key.role == "admin" or b.scope in seen]
+    return json_response({"budgets": [_budget(budget) for budget in budgets]})
 
 
 @router.put("/budgets/{name}", openapi_extra=takes(BudgetBody), tags=["money"])
@@ -134,6 +139,11 @@ async def ready(state: AppState) -> Response:
     checks = await state.deps.health.checks()
     well = all(check["ok"] for check in checks.values() if check["required"])
     return json_response({"status": "ready" if well else "not ready", "checks": checks}, 200 if well else 503)
+
+
+def _seen_by(key: ApiKey) -> str | None:
+    """The tenant whose rows this key may read; None is every tenant."""
+    return None if key.role == "admin" else key.tenant
 
 
 def _wanted(card: Card, task: Task | None, tier: Tier | None) -> bool:

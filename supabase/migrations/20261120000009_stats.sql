@@ -1,5 +1,6 @@
--- What `pennyroute stats` and dashboards read: one row per task, model and tier since a moment.
-create function inference_stats_v1(since timestamptz)
+-- What `pennyroute stats` and dashboards read: one row per task, model and tier since a moment, of one tenant
+-- or, with null, of all.
+create function inference_stats_v1(since timestamptz, of_tenant text default null)
 returns table (task text, model_id text, tier text, attempts bigint, accepted bigint, failed bigint,
                cost_nanousd bigint, input_tokens bigint, output_tokens bigint,
                p50_latency_ms double precision, p95_latency_ms double precision, mean_quality double precision)
@@ -10,6 +11,6 @@ language sql stable as $$
          percentile_cont(0.5) within group (order by i.latency_ms),
          percentile_cont(0.95) within group (order by i.latency_ms), avg(i.quality_score)
     from model_inferences i
-   where i.created_at >= since
+   where i.created_at >= since and (of_tenant is null or i.tenant = of_tenant)
    group by i.task, i.model_id, i.tier
    order by i.task, sum(i.cost_nanousd) desc, i.model_id $$;

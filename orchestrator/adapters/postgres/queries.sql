@@ -35,12 +35,12 @@ select i.*, t.input, t.output
 select id, request_id, created_at, task, model_id, tier, accepted, error_code, cost_nanousd, latency_ms,
        input_tokens + cache_read_tokens + cache_write_tokens as input_tokens, output_tokens, quality_score, complexity
   from model_inferences
- where created_at >= %(since)s and id > %(after)s
+ where created_at >= %(since)s and id > %(after)s and (%(tenant)s::text is null or tenant = %(tenant)s)
  order by created_at desc, id desc
  limit %(limit)s
 
 -- name: inference_stats
-select * from inference_stats_v1(%(since)s)
+select * from inference_stats_v1(%(since)s, %(tenant)s::text)
 
 -- name: store_embeddings
 insert into embeddings (id, tenant, model_id, text, metadata, embedding)

@@ -17,6 +17,8 @@ from orchestrator.ports import ApiKey, StoredText
 # A row is written at the end of its attempt, so it lies a little after the moment in its UUIDv7.
 _ID_SLACK = timedelta(days=1)
 _NO_ID = UUID(int=0)
+# 48 bits of milliseconds reach past the last year a datetime holds; an id is any caller's to write.
+_TOO_LATE_MS = 10**14
 
 
 class PostgresInferences:
@@ -30,12 +32,15 @@ class PostgresInferences:
         rows = await self._database.rows("inferences_of_request", request_id=request_id, **window)
         return rows or await self._database.rows("inference_by_id", id=request_id, **window)
 
-    async def recent(self, limit: int, after: UUID | None = None) -> Sequence[Mapping[str, Any]]:
+    async def recent(
+        self, limit: int, after: UUID | None = None, tenant: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
         since = _moment(after) - _ID_SLACK if after else datetime.now(UTC) - timedelta(days=31)
-        return await self._database.rows("recent_inferences", limit=limit, after=after or _NO_ID, since=since)
+        wanted = {"limit": limit, "after": after or _NO_ID, "since": since, "tenant": tenant}
+        return await self._database.rows("recent_inferences", **wanted)
 
-    async def stats(self, since: datetime) -> Sequence[Mapping[str, Any]]:
-        return await self._database.rows("inference_stats", since=since)
+    async def stats(self, since: datetime, tenant: str | None = None) -> Sequence[Mapping[str, Any]]:
+        return await self._database.rows("inference_stats", since=since, tenant=tenant)
 
     async def ensure_partitions(self) -> Sequence[str]:
         return [str(next(iter(row.values()))) for row in await self._database.rows("ensure_partitions")]
@@ -115,7 +120,8 @@ def _vector(values: Sequence[float]) -> str:
 
 
 def _moment(uuid7: UUID) -> datetime:
-    """The millisecond in a UUIDv7; any other id reads as now."""
-    if uuid7.version != 7:
+    """The millisecond in a UUIDv7; any other id, and one of the year 5138 or later, reads as now."""
+    milliseconds = uuid7.int >> 80
+    if uuid7.version != 7 or milliseconds >= _TOO_LATE_MS:
         return datetime.now(UTC)
-    return datetime.fromtimestamp((uuid7.int >> 80) / 1000, UTC)
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
