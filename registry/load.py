@@ -32,11 +32,7 @@ class UnknownModel(LookupError):
     def __init__(self, model_id: str, nearest: tuple[str, ...]) -> None:
         self.model_id = model_id
         self.nearest = nearest
-        hint = (
-            f"did you mean {' or '.join(map(repr, nearest))}?"
-            if nearest
-            else "`pennyroute models list` shows all."
-        )
+        hint = f"did you mean {' or '.join(map(repr, nearest))}?" if nearest else "`pennyroute models list` shows all."
         super().__init__(f"No model {model_id!r} in the registry; {hint}")
 
 
@@ -49,6 +45,8 @@ class Registry:
     """Alias → id."""
     by_task: Mapping[Task, tuple[Card, ...]]
     """Task → the cards that do it, lowest tier first, then by id."""
+    by_role: Mapping[str, Card]
+    """Role → the one card that holds it."""
     version: str
     """SHA-256 in hex over the canonical JSON of all cards."""
 
@@ -70,10 +68,10 @@ class Registry:
 
     def for_role(self, role: str) -> Card:
         """The one card that a policy means by this role; raises UnknownModel where no card holds it."""
-        for card in self.cards.values():
-            if role in card.roles:
-                return card
-        raise UnknownModel(role, tuple(sorted(role for card in self.cards.values() for role in card.roles)))
+        card = self.by_role.get(role)
+        if card is None:
+            raise UnknownModel(role, tuple(sorted(self.by_role)))
+        return card
 
     def with_cards(self, extra: Iterable[Card]) -> Registry:
         """A new registry that also holds these cards; raises BadCard where an id or alias is taken."""
@@ -135,6 +133,7 @@ def _registry(cards: Iterable[Card]) -> Registry:
     return Registry(
         cards=MappingProxyType(ordered),
         by_alias=MappingProxyType(by_alias),
+        by_role=MappingProxyType({role: by_id[card_id] for role, card_id in holders.items()}),
         by_task=MappingProxyType({task: _able(ordered.values(), task) for task in Task}),
         version=_version(ordered),
     )
@@ -146,9 +145,7 @@ def _able(cards: Iterable[Card], task: Task) -> tuple[Card, ...]:
 
 def _claim(taken: dict[str, _T], key: str, value: _T, kind: str, card_id: str) -> None:
     if key in taken:
-        raise BadCard(
-            f"card {card_id!r}: {kind} {key!r} is already taken by another card; each must be unique"
-        )
+        raise BadCard(f"card {card_id!r}: {kind} {key!r} is already taken by another card; each must be unique")
     taken[key] = value
 
 
@@ -178,9 +175,7 @@ def _read_file(file: Path) -> Iterator[Card]:
         raise BadCard(f"{file.name}: not TOML: {error}") from error
     unknown = sorted(set(content) - {"card"})
     if unknown or not isinstance(content.get("card"), list):
-        raise BadCard(
-            f"{file.name}: a card file holds [[card]] tables only, found {', '.join(unknown) or 'none'}"
-        )
+        raise BadCard(f"{file.name}: a card file holds [[card]] tables only, found {', '.join(unknown) or 'none'}")
     for number, table in enumerate(content["card"], start=1):
         yield _read_card(file, number, table)
 

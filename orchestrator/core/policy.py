@@ -18,6 +18,8 @@ LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
 PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
 _PREMIUM_TIERS = frozenset({Tier.PREMIUM})
 
+_DERIVED = frozenset({"name", "version", "entries"})
+
 _DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
     Complexity.SIMPLE: ("local", "mid", "premium"),
     Complexity.MEDIUM: ("mid", "premium"),
@@ -30,7 +32,8 @@ _DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoutingPolicy:
-    """A versioned, immutable rule. A ladder entry is a role, a tier or a model id, cheapest first.
+    """A versioned, immutable rule. A ladder entry is a role, a tier or a model id, cheapest first; a word
+    that is both a role and a tier means the card that holds the role.
 
     `tier_strength` is the prior quality of a tier in [0, 1], used where a card states none.
     """
@@ -49,14 +52,23 @@ class RoutingPolicy:
     name: str = "default"
     version: str = field(init=False)
     """Twelve hex digits of the content's SHA-256: same rule, same version."""
+    entries: frozenset[str] = field(init=False)
+    """Every ladder entry."""
 
     def __post_init__(self) -> None:
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
+        object.__setattr__(self, "entries", frozenset(entry for ladder in self.ladders.values() for entry in ladder))
+
+    def reaches(self, card: Card, registry: Registry) -> bool:
+        """Whether some ladder leads to this card; the others answer only when a request names them."""
+        if not self.entries.isdisjoint(card.roles) or card.id in self.entries:
+            return True
+        return card.tier in self.entries and card.tier not in registry.by_role
 
     def as_dict(self) -> dict[str, Any]:
         """The rule as JSON values: what a row of `routing_policies` holds."""
-        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("name", "version")}
+        plain = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in _DERIVED}
         plain["ladders"] = {str(k): list(v) for k, v in self.ladders.items()}
         plain["task_order"] = {str(k): list(v) for k, v in self.task_order.items()}
         plain["tier_strength"] = {str(k): v for k, v in self.tier_strength.items()}
@@ -112,7 +124,7 @@ def choose(
             raise NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
         missing = {card.id: unavailable[card.id] for card in away}
         raise NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
-    ordered = _ordered(request, complexity, ready, scores, policy)
+    ordered = _ordered(request, complexity, ready, scores, policy, registry)
     rungs = tuple(Rung(model_id=card.id, threshold=_threshold(request, policy)) for card in ordered)
     return Plan(rungs=rungs, complexity=complexity, reason=_reason(request, features, complexity, ordered))
 
@@ -140,7 +152,7 @@ def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | 
     """The first prediction that breaks one of the request's own constraints."""
     limits = request.constraints
     if score is None:
-        return None if card.billing is Billing.NONE else "its price is not known, so it is not called"
+        return None if card.billing is Billing.NONE else "no ladder leads to it, or its price is not known"
     if limits.max_cost_nanousd is not None and score.cost_nanousd > limits.max_cost_nanousd:
         return f"would cost about {usd(score.cost_nanousd)}, over constraints.max_cost_usd"
     if limits.deadline_ms is not None and score.latency_ms > limits.deadline_ms:
@@ -190,14 +202,19 @@ def _named(
 
 
 def _ordered(
-    request: Request, complexity: Complexity, ready: Sequence[Card], scores: Mapping[str, Score], policy: RoutingPolicy
+    request: Request,
+    complexity: Complexity,
+    ready: Sequence[Card],
+    scores: Mapping[str, Score],
+    policy: RoutingPolicy,
+    registry: Registry,
 ) -> list[Card]:
     if request.task is not Task.GENERATE:
-        ordered = _by_entries(policy.task_order.get(request.task, ()), ready, scores) or list(_by_tier(ready))
+        ordered = _by_entries(policy.task_order.get(request.task, ()), ready, scores, registry) or list(_by_tier(ready))
         # Vectors of two models do not compare, so an embedding has no second rung.
         return ordered[: 1 if request.task is Task.EMBED else 2]
     ladder = policy.ladders["tools" if request.options.tools else complexity]
-    ordered = _by_entries(ladder, ready, scores)
+    ordered = _by_entries(ladder, ready, scores, registry)
     rest = [card for card in _by_tier(ready) if card.id not in {taken.id for taken in ordered}]
     if not ordered:
         ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
@@ -207,21 +224,29 @@ def _ordered(
     return ordered[: policy.max_rungs]
 
 
-def _by_entries(entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score]) -> list[Card]:
+def _by_entries(
+    entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score], registry: Registry
+) -> list[Card]:
     """For each entry (role, tier or id) its best ready card not yet taken."""
     ordered: dict[str, Card] = {}
     for entry in entries:
-        matching = [c for c in ready if (entry in c.roles or entry in (c.tier, c.id)) and c.id not in ordered]
+        matching = [card for card in ready if _matches(card, entry, registry) and card.id not in ordered]
         if matching:
-            best = min(matching, key=lambda card: _preference(card, entry, scores))
+            best = min(matching, key=lambda card: _preference(card, scores))
             ordered[best.id] = best
     return list(ordered.values())
 
 
-def _preference(card: Card, entry: str, scores: Mapping[str, Score]) -> tuple[bool, bool, float, int, str]:
+def _matches(card: Card, entry: str, registry: Registry) -> bool:
+    if entry in registry.by_role:
+        return entry in card.roles
+    return entry in (card.tier, card.id)
+
+
+def _preference(card: Card, scores: Mapping[str, Score]) -> tuple[bool, float, int, str]:
+    """Within a tier: a card with a role first, then the better, the cheaper, the name."""
     score = scores.get(card.id)
-    quality = score.p_adequate if score else 0.0
-    return entry not in card.roles, not card.roles, -quality, score.cost_nanousd if score else 0, card.id
+    return not card.roles, -score.p_adequate if score else 0.0, score.cost_nanousd if score else 0, card.id
 
 
 def _by_tier(ready: Iterable[Card]) -> Iterable[Card]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from orchestrator.core import features as reading
 from orchestrator.core import policy as policies
 from orchestrator.core.score import classify, score
@@ -21,13 +23,12 @@ async def decide(deps: Deps, request: Request) -> Decision:
     if request.task is Task.GENERATE:
         read = reading.read(request)
         complexity = classify(read, policy)
-        now, options = deps.clock.now(), request.options
+        now, named = deps.clock.now(), registry.by_alias.get(request.model or "", request.model)
         for card in registry.for_task(request.task):
-            if card.id not in unavailable:
-                try:
-                    scores[card.id] = score(card, read, complexity, options, policy, now)
-                except UnpricedModel:
-                    continue  # without a score a paid card is not eligible, and says so
+            wanted = card.id == named if named else policy.reaches(card, registry)
+            if wanted and card.id not in unavailable:
+                with suppress(UnpricedModel):  # without a score a paid card is not eligible, and says so
+                    scores[card.id] = score(card, read, complexity, request.options, policy, now)
     plan = policies.choose(request, read, complexity, scores, policy, registry, unavailable)
     return Decision(
         plan=plan,

@@ -21,7 +21,7 @@ def nothing_listed(provider: str, model: str, at: datetime) -> Price | None:
 
 def registry_of(*cards: Card) -> Registry:
     """A registry of these cards alone."""
-    return Registry(cards={card.id: card for card in cards}, by_alias={}, by_task={}, version="0" * 64)
+    return Registry(cards={card.id: card for card in cards}, by_alias={}, by_task={}, by_role={}, version="0" * 64)
 
 
 def judged(*cards: Card, today: date = TODAY, listed: Any = nothing_listed) -> list[Finding]:
