@@ -17,12 +17,14 @@ _HELP = """Answers every AI call with the cheapest model that is good enough, an
 
 **First five minutes**
 
-    pennyroute demo                               see routing, cost and savings with recorded answers, no key
-    pennyroute up                                 start everything on this machine
-    pennyroute route "What is 2+2?"               ask, in another terminal
-    pennyroute route --task sentiment "Lovely!"   other tasks: embed, rerank, toxicity, ocr, …
-    pennyroute stats                              what was spent on what
-    pennyroute doctor                             what is missing and how to get it
+```text
+pennyroute demo                    routing, cost, savings: recorded, no key
+pennyroute up                      start everything on this machine
+pennyroute route "What is 2+2?"    ask, in another terminal
+pennyroute route --task sentiment "Lovely!"
+pennyroute stats                   what was spent on what
+pennyroute doctor                  what is missing and how to get it
+```
 """
 
 

@@ -194,7 +194,7 @@ def _api(settings: Settings, url: str | None, key: str | None, data_dir: Path | 
 
 
 _MENDS = {
-    "queue": "its models' packages or weights are missing (see above), or its worker died: see logs/ in the data folder",
+    "queue": "its models' packages or weights are missing (see above), or see its log in the data folder",
     "database": "see logs/postgres.log in the data folder, or DATABASE_URL",
     "redis": "see logs/redis.log in the data folder, or REDIS_URL",
     "disk": "free some space on the data folder's disk",

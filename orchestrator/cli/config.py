@@ -23,9 +23,11 @@ Without a command: each setting, its value, where it came from. Precedence: requ
 
 **Examples**
 
-    pennyroute config
-    pennyroute config set default_strategy local_only
-    pennyroute config unset default_strategy
+```text
+pennyroute config
+pennyroute config set default_strategy local_only
+pennyroute config unset default_strategy
+```
 """
 app = typer.Typer(help=_HELP, invoke_without_command=True, rich_markup_mode="markdown")
 # URLs carry passwords; keys are secrets by type.
@@ -71,8 +73,10 @@ def set_command(
 
     **Examples**
 
-        pennyroute config set store_texts false
-        pennyroute config set call_timeout_s 20
+    ```text
+    pennyroute config set store_texts false
+    pennyroute config set call_timeout_s 20
+    ```
     """
     _put(name, _read_value(value), as_json, url, key, data_dir)
 
@@ -90,7 +94,9 @@ def unset_command(
 
     **Example**
 
-        pennyroute config unset call_timeout_s
+    ```text
+    pennyroute config unset call_timeout_s
+    ```
     """
     _put(name, None, as_json, url, key, data_dir)
 

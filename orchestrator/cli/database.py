@@ -54,8 +54,10 @@ def create_command(
 
     **Examples**
 
-        pennyroute keys create my-app
-        pennyroute keys create dashboard --role viewer --tenant acme
+    ```text
+    pennyroute keys create my-app
+    pennyroute keys create dashboard --role viewer --tenant acme
+    ```
     """
     from orchestrator import wiring  # noqa: PLC0415 - loads every provider's SDK: a second that --help need not wait
 
@@ -83,8 +85,10 @@ def push_command(
 
     **Examples**
 
-        pennyroute db push
-        DATABASE_URL=postgresql://… pennyroute db push
+    ```text
+    pennyroute db push
+    DATABASE_URL=postgresql://… pennyroute db push
+    ```
     """
     from orchestrator import wiring  # noqa: PLC0415 - as above
 
@@ -102,7 +106,9 @@ def verify_command(*, as_json: AsJson = False, database_url: DatabaseUrl = None,
 
     **Example**
 
-        pennyroute ledger verify
+    ```text
+    pennyroute ledger verify
+    ```
     """
     from orchestrator import wiring  # noqa: PLC0415 - as above
 

@@ -1,7 +1,170 @@
-"""`pennyroute demo` (being built)."""
+"""`pennyroute demo`: the full stack on recorded answers, so that routing, cost and savings show without a key."""
 
 from __future__ import annotations
 
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
-def demo_command() -> None:
-    """See routing, cost and savings with recorded answers."""
+import httpx
+import typer
+from rich.console import Console
+
+from orchestrator.adapters.embedded.ports import pick_free
+from orchestrator.adapters.embedded.process import ProcessSpec
+from orchestrator.adapters.embedded.supervisor import Supervisor
+from orchestrator.cli.demo_prompts import OPEN_MODEL, OPEN_SERVER, Prompt, read_prompts, write_replay
+from orchestrator.cli.demo_result import Row, row_of, sum_up
+from orchestrator.cli.demo_table import Board, explain, show_summary
+from orchestrator.cli.house import House, UpOptions, running_house
+from orchestrator.cli.programs import PYTHON
+from orchestrator.cli.progress import Progress, say_where
+from orchestrator.cli.screen import AsJson, screen, show_json
+from pennyroute import Pennyroute
+from registry.load import load
+
+_NO_REAL_KEY = "replay-no-real-key"
+
+
+def demo_command(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Keep its data in this folder.", show_default="a temporary one, removed")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0: any.")] = 0,
+    keep_running: Annotated[
+        bool, typer.Option("--keep-running", help="Leave everything up afterwards, until Ctrl-C.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """See routing, cost and savings in a minute, with no key and no download, on recorded answers.
+
+    Starts everything that `pennyroute up` starts, and in place of every provider a local server that replays
+    recorded answers (synthetic ones where nothing was recorded). Routing, ledger, log and prices are the real ones;
+    no request leaves this machine.
+
+    **Examples**
+
+    ```text
+    pennyroute demo
+    pennyroute demo --keep-running
+    ```
+    """
+    console = screen() if not as_json else Console(stderr=True)
+    explain(console)
+    # A closed terminal's TERM stops as Ctrl-C does: in order, and the temporary folder goes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _folder(data_dir) as folder, suppress(KeyboardInterrupt), replay_house(folder, port, console) as house:
+        rows = ask_all(house, read_prompts(), console)
+        if as_json:
+            show_json(_plain(rows))
+        else:
+            show_summary(console, rows, load().for_role("premium"))
+        if keep_running:
+            say_where(console, house.address, house.key_file, 0.0)
+            while True:
+                house.supervisor.check()
+                threading.Event().wait(1.0)
+
+
+@contextmanager
+def _folder(data_dir: Path | None) -> Iterator[Path]:
+    if data_dir is not None:
+        yield data_dir.expanduser().absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="pennyroute-demo-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def replay_house(folder: Path, port: int, console: Console) -> Iterator[House]:
+    """The whole house on `folder`/data with the replaying server in place of every provider; for tests too."""
+    wire_port = pick_free()
+    with tempfile.TemporaryDirectory(prefix="pennyroute-replay-") as name:
+        replay, nothing = Path(name) / "replay.jsonl", Path(name) / "empty.toml"
+        write_replay(replay, read_prompts(), load())
+        nothing.touch()
+        options = UpOptions(data_dir=folder / "data", port=port, env=_env(f"http://127.0.0.1:{wire_port}", nothing))
+        wire = _wire(wire_port, replay)
+
+        def begin_wire(supervisor: Supervisor) -> None:
+            supervisor.begin(wire)
+
+        with running_house(options, Progress(console), on_supervisor=begin_wire) as house:
+            try:
+                yield house
+            finally:
+                console.print("Stopping what was started …")
+                console.quiet = True  # how each program stops is of no interest here
+
+
+def _wire(port: int, replay: Path) -> ProcessSpec:
+    command = (*PYTHON, "orchestrator.adapters.wire", "--port", str(port), "--replay", str(replay))
+    return ProcessSpec(
+        name="replay-provider", command=(*command, "--models", OPEN_MODEL), ready=lambda pid: _answers(port)
+    )
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=1.0).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _env(wire: str, config_file: Path) -> dict[str, str]:
+    """Every provider is the replaying server, and nothing of the caller's own settings reaches another."""
+    return {
+        "PENNYROUTE_CONFIG": str(config_file),
+        "ANTHROPIC_API_KEY": _NO_REAL_KEY,
+        "ANTHROPIC_BASE_URL": wire,
+        "OPENAI_API_KEY": _NO_REAL_KEY,
+        "OPENAI_BASE_URL": f"{wire}/v1",
+        "DEEPSEEK_API_KEY": _NO_REAL_KEY,
+        "DEEPSEEK_BASE_URL": f"{wire}/v1",
+        "PENNYROUTE_OPEN_SERVERS": f"{OPEN_SERVER}={wire}/v1",
+        "PENNYROUTE_LICENCES": "",
+        "PENNYROUTE_DEFAULT_STRATEGY": "hybrid",
+    }
+
+
+def ask_all(house: House, prompts: Sequence[Prompt], console: Console) -> list[Row]:
+    premium, rows = load().for_role("premium"), list[Row]()
+    key = house.key_file.read_text("utf-8").strip()
+    with Pennyroute(house.address, key) as client, Board(console, len(prompts)) as board:
+        for prompt in prompts:
+            began_s = time.monotonic()
+            answer = client.route(prompt.text, tags=["demo"])
+            rows.append(row_of(prompt, answer, premium, datetime.now(UTC)))
+            board.show(rows)
+            # Replayed answers come at once; a reader's eye does not.
+            time.sleep(max(0.0, board.pace_s - (time.monotonic() - began_s)))
+    return rows
+
+
+def _plain(rows: Sequence[Row]) -> dict[str, Any]:
+    summary = sum_up(rows)
+    told = {name: getattr(summary, name) for name in type(summary).__dataclass_fields__}
+    return {
+        "replay": True,
+        "summary": {**told, "saving": round(summary.saving, 4)},
+        "rows": [
+            {
+                "prompt": row.prompt.text,
+                "origin": row.prompt.origin,
+                "complexity": row.answer.why["complexity"],
+                "model": row.answer.model,
+                "tier": row.answer.tier,
+                "cost_nanousd": row.answer.cost_nanousd,
+                "answer": row.source,
+                "correct": row.correct,
+            }
+            for row in rows
+        ],
+    }

@@ -19,8 +19,10 @@ def doctor_command(*, as_json: AsJson = False, url: Url = None, key: Key = None,
 
     **Examples**
 
-        pennyroute doctor
-        pennyroute doctor --json
+    ```text
+    pennyroute doctor
+    pennyroute doctor --json
+    ```
     """
     checks = look(load(), url, key, data_dir)
     if as_json:
@@ -30,9 +32,8 @@ def doctor_command(*, as_json: AsJson = False, url: Url = None, key: Key = None,
         done = [_show(screen(), check) for check in checks]
         lacking = [check for check in done if not check.ok]
         needed = sum(check.needed for check in lacking)
-        note(
-            f"{len(done) - len(lacking)} there, {needed} needed and missing, {len(lacking) - needed} optional and missing"
-        )
+        there, optional = len(done) - len(lacking), len(lacking) - needed
+        note(f"{there} there, {needed} needed and missing, {optional} optional and missing")
     if any(check.needed and not check.ok for check in done):
         raise typer.Exit(1)
 

@@ -35,9 +35,11 @@ def log_command(
 
     **Examples**
 
-        pennyroute log
-        pennyroute log -f
-        pennyroute log -n 100 --json
+    ```text
+    pennyroute log
+    pennyroute log -f
+    pennyroute log -n 100 --json
+    ```
     """
     with connect(url, key, data_dir) as client, suppress(KeyboardInterrupt):
         if as_json and not follow:

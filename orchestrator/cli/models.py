@@ -39,9 +39,11 @@ def list_command(
 
     **Examples**
 
-        pennyroute models list --task generate
-        pennyroute models list --tier builtin
-        pennyroute models list --available
+    ```text
+    pennyroute models list --task generate
+    pennyroute models list --tier builtin
+    pennyroute models list --available
+    ```
     """
     models = _from_api(task, tier, url, key, data_dir)
     live = models is not None
@@ -71,8 +73,10 @@ def info_command(
 
     **Examples**
 
-        pennyroute models info claude-sonnet
-        pennyroute models info minilm-l6-builtin --json
+    ```text
+    pennyroute models info claude-sonnet
+    pennyroute models info minilm-l6-builtin --json
+    ```
     """
     card, missing = _card(model_id, url, key, data_dir)
     if as_json:

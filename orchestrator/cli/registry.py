@@ -32,8 +32,10 @@ def check_command(
 
     **Examples**
 
-        pennyroute registry check
-        pennyroute registry check --level error --level drift
+    ```text
+    pennyroute registry check
+    pennyroute registry check --level error --level drift
+    ```
     """
     try:
         registry = load()

@@ -57,13 +57,15 @@ def route_command(
 
     **Examples**
 
-        pennyroute route "What is 2+2?"
-        pennyroute route --stream "Write a haiku about thrift"
-        pennyroute route --task sentiment "What a lovely day!" "This is broken."
-        pennyroute route --task embed --store "A penny saved is a penny earned."
-        pennyroute route --task ocr --file receipt.png
-        pennyroute route --strategy local_only --max-tokens 50 "Hi!"
-        cat report.txt | pennyroute route --system "Summarize in one line." -
+    ```text
+    pennyroute route "What is 2+2?"
+    pennyroute route --stream "Write a haiku about thrift"
+    pennyroute route --task sentiment "What a lovely day!" "This is broken."
+    pennyroute route --task embed --store "A penny saved is a penny earned."
+    pennyroute route --task ocr --file receipt.png
+    pennyroute route --strategy local_only --max-tokens 50 "Hi!"
+    cat report.txt | pennyroute route --system "Summarize in one line." -
+    ```
     """
     how: dict[str, Any] = {
         **{"task": str(task), "model": model, "strategy": str(strategy) if strategy else None, "query": query},

@@ -26,9 +26,11 @@ def stats_command(
 
     **Examples**
 
-        pennyroute stats
-        pennyroute stats --days 1
-        pennyroute stats --json
+    ```text
+    pennyroute stats
+    pennyroute stats --days 1
+    pennyroute stats --json
+    ```
     """
     with connect(url, key, data_dir) as client:
         stats = client.call("GET", "/stats", days=days)

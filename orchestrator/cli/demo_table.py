@@ -1,0 +1,106 @@
+"""How the demo looks: what it is, a live table of the rows, and the sum with what it does and does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.demo_result import Row, sum_up
+from orchestrator.cli.screen import money, table, yes_no
+from registry.schema import Card
+
+_COLUMNS = ("", "prompt", "class", "model", "tier", "cost", "right?", "answer replayed from")
+_TIER_STYLES = {"builtin": "green", "local": "green", "mid": "yellow", "premium": "magenta"}
+_PROMPT_CHARACTERS = 36
+# Below this width the last column would break the others.
+_WIDE = 120
+# Lines around the table: heading, borders, sum and prompt of the shell.
+_OTHER_LINES = 8
+_PACE_S = 0.12
+
+
+def explain(console: Console) -> None:
+    console.print(
+        Text.assemble(
+            ("REPLAY ", "bold yellow"),
+            "No model is asked. A local server stands in for every provider and replays answers that other models "
+            "once gave to public benchmark questions, or openly synthetic ones. Routing, prices, budget, ledger and "
+            "log are the real ones.\n",
+        ),
+        soft_wrap=False,
+    )
+
+
+class Board:
+    """The last rows, live, in a terminal; nothing until the end where output goes to a file."""
+
+    def __init__(self, console: Console, expected: int) -> None:
+        self._console, self._expected = console, expected
+        self._lines = max(5, console.size.height - _OTHER_LINES)
+        self._live = Live(console=console, transient=True, refresh_per_second=12)
+        self.pace_s = _PACE_S if console.is_terminal else 0.0
+
+    def __enter__(self) -> Board:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        shown = rows_table(rows, self._console.width, last=self._lines)
+        summary = sum_up(rows)
+        shown.caption = f"{len(rows)} of {self._expected} · {money(summary.total_nanousd)} so far"
+        self._live.update(shown)
+
+
+def rows_table(rows: Sequence[Row], width: int, last: int | None = None) -> Table:
+    numbered = list(enumerate(rows, 1))[-(last or len(rows)) :]
+    columns = len(_COLUMNS) - (width < _WIDE)
+    cells = [_cells(number, row)[:columns] for number, row in numbered]
+    return table(_COLUMNS[:columns], cells, right=("", "cost"))
+
+
+def _cells(number: int, row: Row) -> tuple[object, ...]:
+    words = " ".join(row.prompt.text.split())
+    short = words if len(words) <= _PROMPT_CHARACTERS else f"{words[: _PROMPT_CHARACTERS - 1]}…"
+    answer = row.answer
+    tier = Text(answer.tier, style=_TIER_STYLES.get(answer.tier, ""))
+    right = Text("–", style="dim") if row.correct is None else yes_no(row.correct)
+    cost = money(answer.cost_nanousd) if answer.cost_nanousd else "free"
+    model = answer.model.rpartition("/")[2]
+    return number, short, answer.why["complexity"], model, tier, cost, right, Text(row.source, style="dim")
+
+
+def show_summary(console: Console, rows: Sequence[Row], premium: Card) -> None:
+    """The whole table, then what was saved, at what loss of right answers, and what these figures rest on."""
+    summary = sum_up(rows)
+    console.print(rows_table(rows, console.width))
+    lines = [
+        ("answered on this machine", f"{summary.local} of {summary.prompts} ({summary.local / summary.prompts:.0%})"),
+        ("cost of all of them", money(summary.total_nanousd)),
+        (f"of the {summary.compared} recorded ones", money(summary.routed_nanousd)),
+        (f"all of those by {premium.id}", money(summary.premium_nanousd)),
+        ("saved", f"{summary.saving:.0%}"),
+        ("right answers, routed", f"{summary.routed_correct} of {summary.compared}"),
+        ("right answers, recorded premium", f"{summary.premium_correct} of {summary.compared}"),
+    ]
+    for name, value in lines:
+        console.print(Text.assemble((f"{name:<30} ", "bold"), value), highlight=False)
+    console.print(
+        Text(
+            "\nWhat this rests on: the grades and token counts are those recorded for the models named on the right, "
+            f"the prices those of the cards of today ({premium.id} for the comparison). A model of today would answer "
+            "differently. The routing is a stated rule, not yet fitted to data: it saves by sending what looks simple "
+            "to a small model, and the right answers show what that costs. Synthetic answers are not compared.",
+            style="dim",
+        ),
+        highlight=False,
+    )
