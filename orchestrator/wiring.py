@@ -142,7 +142,7 @@ def _providers(settings: Settings, registry: Registry) -> dict[str, Provider]:
         key = settings.deepseek_api_key.get_secret_value()
         providers["deepseek"] = OpenAILikeProvider(key, settings.deepseek_base_url, "deepseek")
     for name, address in settings.open_servers.items():
-        providers[name] = OpenAILikeProvider("not-needed", address, "server")
+        providers[name] = OpenAILikeProvider(None, address, "server", provider=name)
     if settings.provider_transport == "auto":
         for name, provider in providers.items():
             if isinstance(provider, AnthropicProvider | OpenAILikeProvider):

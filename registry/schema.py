@@ -199,10 +199,10 @@ class Usage:
     reasoning_tokens: int = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{field.name} must be a whole number of tokens, at least 0; got {value!r}")
+        for name in _COUNTS:  # on the path of every call: named once, not asked of the class each time
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ValueError(f"{name} must be a whole number of tokens, at least 0; got {value!r}")
 
     @property
     def total_input_tokens(self) -> int:
@@ -210,3 +210,6 @@ class Usage:
         return (
             self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
         )
+
+
+_COUNTS = tuple(field.name for field in fields(Usage))

@@ -116,17 +116,29 @@ def choose(
     if request.model is not None:
         return _named(request, features, complexity, scores, policy, registry, unavailable)
     cards = registry.for_task(request.task)
-    ready, refusals = eligible(request, features, (c for c in cards if c.id not in unavailable), scores)
+    candidates = [card for card in cards if card.id in scores or (not scores and card.id not in unavailable)]
+    ready, refusals = eligible(request, features, candidates, scores)
     if not ready:
-        away, more = eligible(request, features, (c for c in cards if c.id in unavailable), None)
-        if not away:
-            refusals |= more
-            raise NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
-        missing = {card.id: unavailable[card.id] for card in away}
-        raise NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
+        raise _nobody(request, features, cards, refusals, unavailable)
     ordered = _ordered(request, complexity, ready, scores, policy, registry)
     rungs = tuple(Rung(model_id=card.id, threshold=_threshold(request, policy)) for card in ordered)
     return Plan(rungs=rungs, complexity=complexity, reason=_reason(request, features, complexity, ordered))
+
+
+def _nobody(
+    request: Request,
+    features: Features | None,
+    cards: Iterable[Card],
+    refusals: dict[str, str],
+    unavailable: Mapping[str, str],
+) -> NotEligible | NoModelAvailable:
+    """Which of the two it is: a model that would do is away, or none would do."""
+    away, more = eligible(request, features, (card for card in cards if card.id in unavailable), None)
+    if not away:
+        refusals = refusals | more
+        return NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
+    missing = {card.id: unavailable[card.id] for card in away}
+    return NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
 
 
 def _refusal(request: Request, features: Features | None, card: Card) -> str | None:
