@@ -137,7 +137,8 @@ def _nobody(
     if not away:
         refusals = refusals | more
         return NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
-    missing = {card.id: unavailable[card.id] for card in away}
+    nearest = sorted(away, key=lambda card: (not card.roles, not card.core, card.queue is not None))
+    missing = {card.id: unavailable[card.id] for card in nearest}
     return NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
 
 
