@@ -152,7 +152,7 @@ def _paid_keys(settings: Settings) -> Iterator[Check]:
     for provider, models in (("anthropic", "Claude"), ("openai", "GPT"), ("deepseek", "DeepSeek")):
         name = f"{provider}_api_key"
         there = getattr(settings, name) is not None
-        told = f"{models} models {'may be asked' if there else 'cannot be asked'}"
+        told = f"for {models}, {'set' if there else 'not set'} in this environment or file"
         mend = f"export {environment_name(name)}=…, then start `pennyroute up` again"
         yield Check(name=f"key {provider}", ok=there, detail=told, mend=mend, needed=False)
 

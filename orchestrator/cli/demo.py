@@ -58,8 +58,9 @@ def demo_command(
     """
     console = screen() if not as_json else Console(stderr=True)
     explain(console)
-    # A closed terminal's TERM stops as Ctrl-C does: in order, and the temporary folder goes.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # These stop as Ctrl-C does: in order, and the temporary folder goes.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with _folder(data_dir) as folder, suppress(KeyboardInterrupt), replay_house(folder, port, console) as house:
         rows = ask_all(house, read_prompts(), console)
         if as_json:

@@ -12,7 +12,7 @@ from registry.load import Registry
 from registry.schema import Billing, Task, Tier
 
 OPEN_SERVER = "replay-local"
-OPEN_MODEL = "recorded-small-models"
+OPEN_MODEL = "recorded-small"
 # Written here, not recorded: they show the other classes of a request, and are not graded.
 _EVERYDAY = (
     "Hi!",

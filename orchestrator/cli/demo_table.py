@@ -16,9 +16,9 @@ from registry.schema import Card
 
 _COLUMNS = ("", "prompt", "class", "model", "tier", "cost", "right?", "answer replayed from")
 _TIER_STYLES = {"builtin": "green", "local": "green", "mid": "yellow", "premium": "magenta"}
-_PROMPT_CHARACTERS = 36
-# Below this width the last column would break the others.
-_WIDE = 120
+# The columns beside the prompt need this many characters, with and without the last one.
+_OTHER_COLUMNS, _OTHER_COLUMNS_WIDE = 76, 116
+_PROMPT_CHARACTERS = range(16, 41)
 # Lines around the table: heading, borders, sum and prompt of the shell.
 _OTHER_LINES = 8
 _PACE_S = 0.12
@@ -63,14 +63,17 @@ class Board:
 
 def rows_table(rows: Sequence[Row], width: int, last: int | None = None) -> Table:
     numbered = list(enumerate(rows, 1))[-(last or len(rows)) :]
-    columns = len(_COLUMNS) - (width < _WIDE)
-    cells = [_cells(number, row)[:columns] for number, row in numbered]
+    wide = width >= _OTHER_COLUMNS_WIDE + _PROMPT_CHARACTERS[0]
+    columns = len(_COLUMNS) if wide else len(_COLUMNS) - 1
+    left = width - (_OTHER_COLUMNS_WIDE if wide else _OTHER_COLUMNS)
+    room = min(max(left, _PROMPT_CHARACTERS[0]), _PROMPT_CHARACTERS[-1])
+    cells = [_cells(number, row, room)[:columns] for number, row in numbered]
     return table(_COLUMNS[:columns], cells, right=("", "cost"))
 
 
-def _cells(number: int, row: Row) -> tuple[object, ...]:
+def _cells(number: int, row: Row, room: int) -> tuple[object, ...]:
     words = " ".join(row.prompt.text.split())
-    short = words if len(words) <= _PROMPT_CHARACTERS else f"{words[: _PROMPT_CHARACTERS - 1]}…"
+    short = words if len(words) <= room else f"{words[: room - 1]}…"
     answer = row.answer
     tier = Text(answer.tier, style=_TIER_STYLES.get(answer.tier, ""))
     right = Text("–", style="dim") if row.correct is None else yes_no(row.correct)

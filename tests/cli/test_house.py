@@ -17,7 +17,7 @@ def test_a_prompt_is_answered_and_below_it_stands_why(house_cli: Cli) -> None:
     assert shown.exit_code == 0
     answer, story = shown.stdout.strip().splitlines()
     assert answer.startswith("This is a synthetic answer: no model was asked.")
-    assert story.startswith("replay-local/recorded-small-models · local · $0.00 · ")
+    assert story.startswith("replay-local/recorded-small · local · $0.00 · ")
     assert "simple" in story
 
 
@@ -38,7 +38,7 @@ def test_a_stream_shows_the_words_and_ends_with_the_story(house_cli: Cli) -> Non
     shown = house_cli("route", "--stream", "Hi!")
     words, story = shown.stdout.strip().splitlines()
     assert words.startswith("This is a synthetic answer")
-    assert "recorded-small-models · local" in story
+    assert "recorded-small · local" in story
     lines = [json.loads(line) for line in house_cli("route", "--stream", "--json", "Hi!").stdout.splitlines()]
     assert "".join(line["text"] for line in lines[:-1]) == lines[-1]["output"]
 
@@ -75,7 +75,7 @@ def test_log_and_stats_show_the_same_money(house_cli: Cli) -> None:
 def test_models_can_be_called_or_say_what_is_missing(house_cli: Cli) -> None:
     models = {model["id"]: model for model in json.loads(house_cli("models", "list", "--json").stdout)}
     assert models["claude-sonnet"]["available"]
-    assert models["replay-local/recorded-small-models"]["available"]
+    assert models["replay-local/recorded-small"]["available"]
     assert not models["donut"]["available"]
     assert models["donut"]["missing"]
     assert "replay-local" in house_cli("models", "list", "--task", "generate", "--available").stdout
