@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from orchestrator.adapters.postgres.rows import inference_row
 from orchestrator.core.budget import BudgetState
-from orchestrator.core.errors import BudgetExceeded, NotFound
+from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable, NotFound
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Reply
 from orchestrator.ports import ApiKey, StoredText
@@ -53,14 +53,16 @@ class _Held:
 
 
 class MemoryLedger:
-    """Global and tenant budgets by name; the same arithmetic as the SQL functions."""
+    """Global and tenant budgets by name; the same arithmetic as the SQL functions. `down`: it cannot be reached."""
 
     def __init__(self, limits: Mapping[str, int]) -> None:
+        self.down = False
         self._limits = dict(limits)
         self._held: dict[UUID, _Held] = {}
         self.rows: dict[UUID, Mapping[str, Any]] = {}
 
     async def reserve(self, hold: Hold) -> None:
+        self._require_reachable()
         for name in self._names(hold):
             used = self._spent(name) + self._reserved(name)
             if used + hold.amount_nanousd > self._limits[name]:
@@ -74,6 +76,7 @@ class MemoryLedger:
         self._held[hold.attempt_id] = _Held(hold=hold, since=time.monotonic())
 
     async def finish(self, inference: Inference) -> None:
+        self._require_reachable()
         attempt = inference.attempt
         held = self._held.get(attempt.id)
         if attempt.hold_nanousd > 0:
@@ -97,6 +100,10 @@ class MemoryLedger:
     async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState:
         self._limits[name] = limit_nanousd
         return self._state(name)
+
+    def _require_reachable(self) -> None:
+        if self.down:
+            raise LedgerUnavailable("the ledger cannot be reached, so no paid call is made. Try again.")
 
     def _names(self, hold: Hold) -> list[str]:
         return [name for name in self._limits if name in ("global", hold.caller.tenant)]
@@ -260,33 +267,60 @@ class MemoryFleet:
         return self._registry
 
 
-class MemoryProvider:
-    """Answers by a script: a function from the call to a reply, or to the error it raises."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A script's word for a stream that says `said` and then fails."""
 
-    def __init__(self, answer: Callable[[Call], Reply | Exception]) -> None:
+    said: str
+    failure: Exception
+
+
+Scripted = Reply | Exception | Cut
+
+
+class MemoryProvider:
+    """Answers by a script: a function from the call to a reply, to the error it raises, or to a wait for either."""
+
+    def __init__(self, answer: Callable[[Call], Scripted | Awaitable[Scripted]]) -> None:
         self._answer = answer
         self.calls: list[Call] = []
+        self.open_streams = 0
 
     async def complete(self, call: Call) -> Reply:
-        self.calls.append(call)
-        answer = self._answer(call)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        told = await self._told(call)
+        if isinstance(told, Cut):
+            raise told.failure
+        return told
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Delta]]:
-        reply = await self.complete(call)
+        told = await self._told(call)
+        self.open_streams += 1
+        try:
+            yield _deltas(told)
+        finally:
+            self.open_streams -= 1
 
-        async def deltas() -> AsyncIterator[Delta]:
-            for word in (reply.text or "").split(" "):
-                yield Delta(text=word + " ")
-            yield Delta(reply=reply)
-
-        yield deltas()
+    async def _told(self, call: Call) -> Reply | Cut:
+        self.calls.append(call)
+        answer = self._answer(call)
+        told = answer if isinstance(answer, Reply | Exception | Cut) else await answer
+        if isinstance(told, Exception):
+            raise told
+        return told
 
     async def close(self) -> None:
         return None
+
+
+async def _deltas(told: Reply | Cut) -> AsyncIterator[Delta]:
+    """One word a piece, the space before it kept, so that the pieces make the whole text."""
+    text = told.said if isinstance(told, Cut) else told.text or ""
+    for number, word in enumerate(text.split(" ")):
+        yield Delta(text=f" {word}" if number else word)
+    if isinstance(told, Cut):
+        raise told.failure
+    yield Delta(reply=told)
 
 
 class MemoryHealth:
