@@ -28,7 +28,18 @@ exception when insufficient_privilege then
 end $$;
 
 create extension if not exists vector with schema extensions;
+do $$
+declare
+  v_schema text;
+begin
+  select n.nspname into v_schema from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector';
+  if v_schema <> 'extensions' then
+    raise exception 'the extension vector is installed in schema %, and Pennyroute reads it from schema extensions', v_schema
+      using hint = 'run `alter extension vector set schema extensions` (columns that use it keep working), then migrate again';
+  end if;
+end $$;
 
 -- The tenant a signed-in person belongs to, as the server put it into their token.
-create function current_tenant_v1() returns text language sql stable as
-  $$ select auth.jwt() -> 'app_metadata' ->> 'tenant' $$;
+-- Like every function with a `return` body its names are bound now, so no search_path can change what it reads.
+create function current_tenant_v1() returns text language sql stable
+  return auth.jwt() -> 'app_metadata' ->> 'tenant';

@@ -5,7 +5,7 @@ create table budgets (
   scope text not null check (scope in ('global', 'provider', 'tenant', 'key', 'task', 'tag')),
   scope_value text not null default '' check ((scope = 'global') = (scope_value = '')),
   period text not null check (period in ('day', 'month', 'total')),
-  time_zone text not null default 'UTC',
+  time_zone text not null default 'UTC' check (timezone(time_zone, '2000-01-01T00:00:00Z'::timestamptz) is not null),
   limit_nanousd bigint not null check (limit_nanousd >= 0),
   active boolean not null default true,
   created_at timestamptz not null default now()
@@ -48,19 +48,17 @@ create table ledger_entries (
   unique (attempt_id, period_id, kind)
 );
 
-create function ledger_is_append_only_v1() returns trigger language plpgsql as
+create function ledger_is_append_only_v1() returns trigger language plpgsql set search_path = public, pg_temp as
   $$ begin raise exception 'ledger_entries is append-only: add an adjust entry instead'; end $$;
-create trigger ledger_entries_append_only before update or delete on ledger_entries
+create trigger ledger_entries_append_only before update or delete or truncate on ledger_entries
   for each statement execute function ledger_is_append_only_v1();
 
 create function period_start_v1(period text, time_zone text, at timestamptz) returns timestamptz
-language sql stable as $$
-  select case period
-    when 'total' then '1970-01-01T00:00:00Z'::timestamptz
-    else date_trunc(period, at at time zone time_zone) at time zone time_zone end $$;
+language sql stable return case period
+  when 'total' then '1970-01-01T00:00:00Z'::timestamptz
+  else date_trunc(period, at at time zone time_zone) at time zone time_zone end;
 
 create function period_end_v1(period text, time_zone text, starts_at timestamptz) returns timestamptz
-language sql stable as $$
-  select case period
-    when 'total' then 'infinity'::timestamptz
-    else ((starts_at at time zone time_zone) + ('1 ' || period)::interval) at time zone time_zone end $$;
+language sql stable return case period
+  when 'total' then 'infinity'::timestamptz
+  else ((starts_at at time zone time_zone) + ('1 ' || period)::interval) at time zone time_zone end;

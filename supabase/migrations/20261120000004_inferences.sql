@@ -54,7 +54,12 @@ create table inference_texts_default partition of inference_texts default;
 
 -- Makes the partitions of the month `at` falls into; rows that already lie in the default one stay there,
 -- and then the month keeps using it. Returns the names made.
-create function ensure_partitions_v1(at timestamptz) returns setof text language plpgsql as $$
+--
+-- Made apart and then attached: that locks the parent only against other changes of its shape, so the ledger goes
+-- on writing. The default partition is locked for the moment of its scan; a long reader of it makes us give up
+-- (lock_timeout) and try again at the next tick rather than queue everybody behind us.
+create function ensure_partitions_v1(at timestamptz) returns setof text language plpgsql
+set search_path = public, pg_temp set lock_timeout = '3s' as $$
 declare
   first_day timestamptz := date_trunc('month', at at time zone 'UTC') at time zone 'UTC';
   next_month timestamptz := (date_trunc('month', at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
@@ -66,9 +71,13 @@ begin
     child := parent || '_' || to_char(first_day at time zone 'UTC', 'YYYY_MM');
     if to_regclass('public.' || child) is null then
       begin
-        execute format('create table public.%I partition of public.%I for values from (%L) to (%L)',
-                       child, parent, first_day, next_month);
+        execute format('create table public.%I (like public.%I including all)', child, parent);
         execute format('alter table public.%I enable row level security', child);
+        -- Supabase grants new tables to these roles by itself; rows are read through the parent and its policies.
+        execute format('revoke all on public.%I from anon, authenticated', child);
+        execute format('grant all on public.%I to service_role', child);
+        execute format('alter table public.%I attach partition public.%I for values from (%L) to (%L)',
+                       parent, child, first_day, next_month);
         return next child;
       exception when check_violation then
         null; -- rows of this month are already in the default partition
@@ -81,5 +90,5 @@ select ensure_partitions_v1(now());
 select ensure_partitions_v1(now() + interval '1 month');
 
 -- Deletes texts older than `keep`, rows stay. Returns how many.
-create function expire_texts_v1(keep interval) returns bigint language sql as $$
+create function expire_texts_v1(keep interval) returns bigint language sql set search_path = public, pg_temp as $$
   with gone as (delete from inference_texts where created_at < now() - keep returning 1) select count(*) from gone $$;

@@ -11,12 +11,14 @@ create table embeddings (
   primary key (tenant, model_id, id)
 );
 
-create function ensure_embedding_index_v1(p_model_id text) returns void language plpgsql as $$
+create function ensure_embedding_index_v1(p_model_id text) returns void language plpgsql set search_path = public, pg_temp as $$
 begin
   execute format(
     'create index if not exists %I on public.embeddings using hnsw (embedding extensions.vector_cosine_ops) '
     'with (m = 16, ef_construction = 64) where model_id = %L',
-    'embeddings_hnsw_' || regexp_replace(p_model_id, '[^a-z0-9]+', '_', 'g'), p_model_id);
+    -- the hash keeps 'a-b' and 'a_b', and names that are cut at 63 bytes, apart
+    'embeddings_hnsw_' || left(regexp_replace(lower(p_model_id), '[^a-z0-9]+', '_', 'g'), 36) || '_' || left(md5(p_model_id), 8),
+    p_model_id);
 end $$;
 
 select ensure_embedding_index_v1(m) from unnest(array[

@@ -4,7 +4,7 @@ create function inference_stats_v1(since timestamptz, of_tenant text default nul
 returns table (task text, model_id text, tier text, attempts bigint, accepted bigint, failed bigint,
                cost_nanousd bigint, input_tokens bigint, output_tokens bigint,
                p50_latency_ms double precision, p95_latency_ms double precision, mean_quality double precision)
-language sql stable as $$
+language sql stable set search_path = public, pg_temp as $$
   select i.task, i.model_id, i.tier, count(*), count(*) filter (where i.accepted),
          count(*) filter (where i.error_code is not null), sum(i.cost_nanousd)::bigint,
          sum(i.input_tokens + i.cache_read_tokens + i.cache_write_tokens)::bigint, sum(i.output_tokens)::bigint,

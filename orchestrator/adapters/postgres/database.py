@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Any
 
@@ -17,6 +20,11 @@ from orchestrator.core.errors import StoreUnavailable
 
 # A transaction pooler hands each transaction another server session, where a prepared statement is not known.
 CONNECTION_ARGUMENTS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row}
+# A request that waits for these is told that the database cannot answer; upkeep and reports may take their time.
+_QUERY_TIMEOUT_S, _LONG_QUERY_TIMEOUT_S, _CHECK_TIMEOUT_S = 5.0, 300.0, 2.0
+_LONG_QUERIES = frozenset(
+    {"sweep_ledger", "ensure_partitions", "expire_texts", "inference_stats", "ledger_disagreements"}
+)
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
@@ -34,7 +42,13 @@ class Database:
 
     def __init__(self, url: str, *, max_size: int = 4) -> None:
         self._pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
-            url, min_size=1, max_size=max_size, open=False, timeout=5.0, kwargs=dict(CONNECTION_ARGUMENTS)
+            url,
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            timeout=_QUERY_TIMEOUT_S,
+            kwargs=dict(CONNECTION_ARGUMENTS),
+            check=_check,  # after a restart of the database the pool holds dead connections: nobody should meet one
         )
 
     async def open(self) -> None:
@@ -44,23 +58,51 @@ class Database:
         await self._pool.close()
 
     async def rows(self, name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]:
-        """Runs the named query. Raises StoreUnavailable when the database cannot answer."""
+        """Runs the named query. Raises StoreUnavailable when the database cannot answer in time."""
+        limit_s = _LONG_QUERY_TIMEOUT_S if name in _LONG_QUERIES else _QUERY_TIMEOUT_S
         with store_errors():
             async with self._pool.connection() as connection:
-                cursor = await connection.execute(QUERIES[name], parameters)
-                return await cursor.fetchall() if cursor.description else []
+                with time_limit(connection, limit_s):
+                    cursor = await connection.execute(QUERIES[name], parameters)
+                    return await cursor.fetchall() if cursor.description else []
 
     async def search_rows(self, name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]:
         """A vector search that keeps scanning its index until enough rows pass the other conditions."""
         with store_errors():
-            async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute("set local hnsw.iterative_scan = strict_order")
-                cursor = await connection.execute(QUERIES[name], parameters)
-                return await cursor.fetchall()
+            async with self._pool.connection() as connection:
+                with time_limit(connection, _QUERY_TIMEOUT_S):
+                    async with connection.transaction():
+                        await connection.execute("set local hnsw.iterative_scan = strict_order")
+                        cursor = await connection.execute(QUERIES[name], parameters)
+                        return await cursor.fetchall()
 
     async def row(self, name: str, /, **parameters: Any) -> Mapping[str, Any] | None:
         rows = await self.rows(name, **parameters)
         return rows[0] if rows else None
+
+
+@contextmanager
+def time_limit(connection: AsyncConnection[Any], limit_s: float) -> Iterator[None]:
+    """Past the limit whatever runs on this connection fails with an OperationalError.
+
+    Not by cancelling: psycopg would first ask a server that does not answer to cancel, for ten seconds more.
+    """
+    watch = asyncio.get_running_loop().call_later(limit_s, cut, connection)
+    try:
+        yield
+    finally:
+        watch.cancel()
+
+
+def cut(connection: AsyncConnection[Any]) -> None:
+    """Shuts the connection's socket; who waits on it learns at once. Safe on one that is closed already."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    with time_limit(connection, _CHECK_TIMEOUT_S):
+        await connection.execute("select 1")
 
 
 @contextmanager

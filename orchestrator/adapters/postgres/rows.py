@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, overload
+
+import orjson
 
 from orchestrator.core.types import Attempt, Decision, Hold, Inference
 
 
-def hold_row(seq: int, hold: Hold) -> dict[str, Any]:
+def to_json(value: object) -> bytes:
+    """A JSON text that jsonb accepts; values come from the functions below, which clean their texts."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # an integer of more than 64 bits in somebody's metadata: jsonb holds it
+        return json.dumps(value).encode()
+
+
+def hold_row(hold: Hold) -> dict[str, Any]:
     return {
-        "seq": seq,
         "attempt_id": str(hold.attempt_id),
         "request_id": str(hold.request_id),
         "model_id": hold.model_id,
@@ -18,7 +30,7 @@ def hold_row(seq: int, hold: Hold) -> dict[str, Any]:
         "tenant": hold.caller.tenant,
         "key_id": str(hold.caller.key_id or ""),
         "task": hold.task,
-        "tags": list(hold.tags),
+        "tags": [clean(tag) for tag in hold.tags],
     }
 
 
@@ -36,7 +48,7 @@ def inference_row(inference: Inference, *, paid: bool) -> dict[str, Any]:
         "created_at": inference.created_at.isoformat(),
         "tenant": request.caller.tenant,
         "key_id": str(request.caller.key_id) if request.caller.key_id else None,
-        "user_ref": _clean(request.user),
+        "user_ref": clean(request.user),
         "task": request.task,
         "model_id": attempt.model_id,
         "provider": inference.provider,
@@ -57,18 +69,18 @@ def inference_row(inference: Inference, *, paid: bool) -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "finish_reason": inference.finish_reason,
         "error_code": attempt.error_code,
-        "error": _clean(attempt.error),
+        "error": clean(attempt.error),
         "routing_reason": decision.plan.reason,
         "plan": _plan(decision),
         "features": decision.features.as_dict() if decision.features else None,
         "registry_version": decision.registry_version,
         "policy_version": decision.policy_version,
         "propensity": decision.plan.propensity,
-        "tags": [_clean(tag) for tag in request.tags],
-        "metadata": _clean_value(dict(request.metadata)),
+        "tags": [clean(tag) for tag in request.tags],
+        "metadata": clean_value(dict(request.metadata)),
         "paid": paid,
-        "input": _clean(inference.input_text),
-        "output": _clean(inference.output_text),
+        "input": clean(inference.input_text),
+        "output": clean(inference.output_text),
     }
 
 
@@ -82,18 +94,25 @@ def _plan(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _clean(text: str | None) -> str | None:
+@overload
+def clean(text: str) -> str: ...
+@overload
+def clean(text: None) -> None: ...
+def clean(text: str | None) -> str | None:
     """Postgres text holds neither NUL nor lone surrogates."""
     if text is None:
         return None
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
-def _clean_value(value: Any) -> Any:
+def clean_value(value: Any) -> Any:
+    """The same for a JSON value, whole; what JSON cannot say (NaN, a date) becomes null or its text."""
     if isinstance(value, str):
-        return _clean(value)
-    if isinstance(value, dict):
-        return {_clean(str(key)): _clean_value(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_clean_value(item) for item in value]
-    return value
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(str(key)): clean_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_value(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int) else clean(str(value))

@@ -11,6 +11,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from orchestrator.adapters.postgres.database import Database
+from orchestrator.adapters.postgres.rows import clean, clean_value
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.ports import ApiKey, StoredText
 
@@ -64,8 +65,8 @@ class PostgresEmbeddings:
             tenant=tenant,
             model_id=model_id,
             ids=[text.id for text in texts],
-            texts=[text.text.replace("\x00", "\ufffd") for text in texts],
-            metadata=[Jsonb(dict(text.metadata)) for text in texts],
+            texts=[clean(text.text) for text in texts],
+            metadata=[Jsonb(clean_value(text.metadata)) for text in texts],
             vectors=[_vector(vector) for vector in vectors],
         )
 
