@@ -17,6 +17,7 @@ _SIGNAL_SAMPLE_CHARACTERS = 20_000
 _ASK_EDGE_CHARACTERS = 600
 # "Summarize this in three lines, for a lawyer:" is an ask; what follows it is material.
 _PLAIN_ASK_CHARACTERS = 200
+_PREAMBLE_CHARACTERS = 120
 _CODE_ENOUGH = 3
 _MATHS_ENOUGH = 3
 _CREATIVE_ENOUGH = 2
@@ -74,10 +75,11 @@ def ask_of(request: Request) -> str:
 
 def _ask(text: str) -> tuple[str, bool]:
     """The part of a turn that asks, and whether it is a plain ask (a greeting, a summary, a translation)."""
-    start = 0
-    while (preamble := signals.PREAMBLE.match(text, start)) and preamble.end() > start:
+    rest = text.lstrip(" \t\r\n,.!¡¿")
+    head, start = rest[:_PREAMBLE_CHARACTERS], 0
+    while preamble := signals.PREAMBLE.match(head, start):
         start = preamble.end()
-    rest = text[start:].lstrip()
+    rest = rest[start:]
     if not rest:
         return text, True  # only a greeting
     if signals.PLAIN_ASK.match(rest):
