@@ -12,7 +12,7 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
-from orchestrator.adapters.postgres.database import Database, store_errors
+from orchestrator.adapters.postgres.database import Database, reach, store_errors
 from orchestrator.adapters.postgres.ledger import PostgresLedger
 from orchestrator.adapters.postgres.migrate import MigrationReport
 from orchestrator.adapters.postgres.migrate import migrate as apply_migrations
@@ -78,6 +78,7 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
 
 async def migrate(database_url: str, *, allow_out_of_order: bool = False) -> MigrationReport:
     """Brings a database to the newest migration. Raises MigrationRefused, MigrationFailed, StoreUnavailable."""
+    await reach(database_url)
     with store_errors():
         return await apply_migrations(database_url, allow_out_of_order=allow_out_of_order)
 
@@ -96,6 +97,7 @@ async def ledger_disagreements(database_url: str) -> Sequence[Mapping[str, Any]]
 
 @asynccontextmanager
 async def _database(url: str) -> AsyncIterator[Database]:
+    await reach(url)
     database = Database(url, max_size=1)
     await database.open()
     try:

@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from orchestrator.core.errors import StoreUnavailable
+from orchestrator.core.errors import ConfigError, StoreUnavailable
 
 # A transaction pooler hands each transaction another server session, where a prepared statement is not known.
 CONNECTION_ARGUMENTS: Mapping[str, Any] = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row}
@@ -105,12 +105,29 @@ async def _check(connection: AsyncConnection[Any]) -> None:
         await connection.execute("select 1")
 
 
+async def reach(url: str) -> None:
+    """Connects once and leaves. Raises at once, in the server's words: ConfigError for what is no URL (which is
+    not repeated: it may hold a password), else StoreUnavailable. A pool only tells that its time was up."""
+    with store_errors():
+        try:
+            connection = await AsyncConnection.connect(url, connect_timeout=5, **CONNECTION_ARGUMENTS)
+        except psycopg.ProgrammingError as error:
+            raise ConfigError(
+                "the database's address is no Postgres URL. Write postgresql://user:password@host:port/name."
+            ) from error
+        await connection.close()
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     try:
         yield
+    except psycopg.errors.UndefinedTable as error:
+        raise StoreUnavailable(
+            f"the database lacks our tables ({error.diag.message_primary}). Run `pennyroute db push`, then try again."
+        ) from error
     except (psycopg.OperationalError, PoolTimeout) as error:
         raise StoreUnavailable(
-            f"the database cannot answer ({str(error).strip() or type(error).__name__}). "
+            f"the database cannot answer ({' '.join(str(error).split()) or type(error).__name__}). "
             "Check DATABASE_URL and `pennyroute doctor`, then try again."
         ) from error
