@@ -116,6 +116,12 @@ def _database(settings: Settings, folder: Path) -> Iterator[Check]:
     try:
         with psycopg.connect(url, connect_timeout=PATIENCE_S, prepare_threshold=None) as connection:
             found = connection.execute("select to_regclass('public.model_inferences') is not null").fetchone()
+    except psycopg.ProgrammingError:  # its words repeat the address, which may hold a password
+        told = "its address is no Postgres URL"
+        yield Check(
+            name="database", ok=False, detail=told, mend="correct DATABASE_URL, or unset it for the embedded one"
+        )
+        return
     except psycopg.Error as error:
         told = f"does not answer: {str(error).strip().splitlines()[0]}"
         yield Check(

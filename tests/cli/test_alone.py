@@ -174,6 +174,14 @@ def test_the_doctor_fails_when_a_configured_database_does_not_answer(cli: Cli, m
     assert "correct REDIS_URL, or unset it" in shown.stdout
 
 
+def test_the_doctor_does_not_repeat_a_malformed_address(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres//me:secret@db/app")
+    monkeypatch.setenv("REDIS_URL", "rediss//:secret@db/0")
+    shown = cli("doctor")
+    assert "its address is no Postgres URL" in shown.stdout
+    assert "secret" not in shown.stdout
+
+
 def test_the_key_of_the_data_folder_is_not_sent_to_another_server(cli: Cli, no_settings: Path) -> None:
     from orchestrator.cli.server import find_place  # noqa: PLC0415 - beside the one test that looks inside
     from orchestrator.settings import load  # noqa: PLC0415
