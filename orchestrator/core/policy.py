@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible, usd
+from orchestrator.core.errors import ConfigError, ModelNotFound, NoModelAvailable, NotEligible, usd
 from orchestrator.core.types import Complexity, Features, Plan, Request, Rung, Score, Strategy
 from registry.load import Registry, UnknownModel
 from registry.schema import Billing, Capability, Card, Task, Tier
@@ -76,11 +76,19 @@ class RoutingPolicy:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], name: str = "default") -> RoutingPolicy:
-        known = dict(data)
-        for key in ("ladders", "task_order"):
-            if key in known:
-                known[key] = {k: tuple(v) for k, v in known[key].items()}
-        return RoutingPolicy(**known, name=name)
+        """The policy of a row; a ladder or tier it leaves out is the default's. Raises ConfigError."""
+        unknown = sorted(data.keys() - (RoutingPolicy.__dataclass_fields__.keys() - _DERIVED))
+        if unknown:
+            raise ConfigError(f"routing policy {name!r} has unknown fields: {', '.join(unknown)}. Correct its row.")
+        known, default = dict(data), RoutingPolicy()
+        try:
+            for key in ("ladders", "task_order"):
+                told = {k: tuple(v) for k, v in known.get(key, {}).items()}
+                known[key] = {**getattr(default, key), **told}
+            known["tier_strength"] = {**default.tier_strength, **known.get("tier_strength", {})}
+            return RoutingPolicy(**known, name=name)
+        except (TypeError, AttributeError) as error:
+            raise ConfigError(f"routing policy {name!r} cannot be read: {error}. Correct its row.") from error
 
 
 def eligible(

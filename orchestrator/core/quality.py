@@ -10,8 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from math import prod
 
-from jsonschema import Draft202012Validator
-
+from orchestrator.core import json_schema
 from orchestrator.core.types import FinishReason, QualityScore, Reply, Request
 from registry.schema import Task
 
@@ -54,9 +53,9 @@ def _valid(request: Request, reply: Reply) -> float:
         return 1.0
     try:
         value = json.loads(reply.text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return 0.0
-    return 1.0 if Draft202012Validator(dict(request.options.schema)).is_valid(value) else 0.3
+    return 1.0 if json_schema.fits(request.options.schema, value) else 0.3
 
 
 def _fresh(request: Request, reply: Reply) -> float:

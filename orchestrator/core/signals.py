@@ -121,7 +121,7 @@ SENTENCE_END = re.compile(r"[.!?](?:\s|$)|[。！？]|\n\n")
 # Words before the ask that say nothing of it: "Hi, could you please …".
 PREAMBLE = re.compile(
     r"(?:hi|hello|hey|hallo|bonjour|hola|ciao|thanks?(?: you)?|please|kindly|can you|could you|would you"
-    r"|bitte|s'il te plaît|por favor|per favore|请|請)(?:\s+(?:there|all|everyone))?(?:(?![\w'])|(?<=[请請]))[\s,.!¡¿]*",
+    r"|bitte|s'il te plaît|por favor|per favore|请|請)(?:\s+(?:there|everyone))?(?:(?![\w'])|(?<=[请請]))[\s,.!¡¿]*",
     _I,
 )
 # What any model does on any text: here the material is long and the ask is easy.
