@@ -10,13 +10,27 @@ from datetime import datetime
 from uuid import UUID
 
 from orchestrator.core import cascade, quality, transcript
-from orchestrator.core.budget import hold_nanousd
+from orchestrator.core.budget import affordable_output_tokens, hold_nanousd
 from orchestrator.core.cascade import Move
-from orchestrator.core.errors import CallFailed, DeadlineExceeded, LedgerUnavailable
+from orchestrator.core.errors import (
+    BudgetExceeded,
+    CallFailed,
+    DeadlineExceeded,
+    InferenceFailed,
+    InvalidInput,
+    LedgerUnavailable,
+    NotEligible,
+    usd,
+)
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
 from orchestrator.ports import Deps
 from registry.pricing import cost_nanousd
 from registry.schema import Billing, Card
+
+# Why a rung may not be called although the plan names it: no budget, no time, nothing left of max_cost.
+Refusals = (BudgetExceeded, DeadlineExceeded, NotEligible)
+# Fewer hold no answer; a paid call for them would be waste.
+_LEAST_OUTPUT_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +47,14 @@ class Opened:
     started_s: float
 
 
-async def open_attempt(deps: Deps, request: Request, decision: Decision, rung: int, elapsed_s: float) -> Opened:
-    """Reserves what the call could cost at most. Raises BudgetExceeded, LedgerUnavailable, DeadlineExceeded."""
+async def open_attempt(
+    deps: Deps, request: Request, decision: Decision, rung: int, earlier: Sequence[Attempt], elapsed_s: float
+) -> Opened:
+    """Reserves what the call could cost at most. Raises `Refusals` and LedgerUnavailable; nothing is spent then."""
     card = deps.fleet.registry().get(decision.plan.rungs[rung].model_id)
     now = deps.clock.now()
     call = _call(deps, request, card, deps.clock.new_id(), elapsed_s)
+    call = _within_max_cost(request, card, call, earlier, now)
     amount = hold_nanousd(card, call, now)
     if amount:
         await deps.ledger.reserve(_hold(request, card, call.attempt_id, amount))
@@ -57,26 +74,29 @@ async def attempt(
     deps: Deps, request: Request, decision: Decision, rung: int, earlier: Sequence[Attempt], elapsed_s: float
 ) -> tuple[Attempt, Reply | None]:
     """One call of one rung, whole. A failed call is an attempt with an error; other errors are raised."""
-    opened = await open_attempt(deps, request, decision, rung, elapsed_s)
+    opened = await open_attempt(deps, request, decision, rung, earlier, elapsed_s)
     try:
         reply = await deps.providers[opened.card.provider].complete(opened.call)
     except CallFailed as failure:
         return await fail_attempt(deps, opened, failure), None
-    except BaseException:
-        await abandon_attempt(deps, opened)
+    except BaseException as error:
+        await abandon_attempt(deps, opened, error)
         raise
     return await settle_attempt(deps, opened, reply, earlier), reply
 
 
-async def settle_attempt(deps: Deps, opened: Opened, reply: Reply, earlier: Sequence[Attempt]) -> Attempt:
-    """The call answered: its cost is known. Judges, and says whether this answer is the one served."""
+async def settle_attempt(
+    deps: Deps, opened: Opened, reply: Reply, earlier: Sequence[Attempt], *, said: bool = False
+) -> Attempt:
+    """The call answered: its cost is known. Judges, and tells whether this answer is the one served: it is good
+    enough, the best that is left, or already `said` in a stream."""
     ended = replace(
         _ended(deps, opened, Ending.SETTLED, cost_nanousd(opened.card, reply.usage, opened.started_at)),
         usage=reply.usage,
         quality=quality.judge(opened.request, reply),
     )
     step = cascade.next_rung(opened.decision.plan, (*earlier, ended))
-    served = step.move in (Move.ACCEPT, Move.SETTLE_FOR) and step.attempt == len(earlier)
+    served = said or (step.move in (Move.ACCEPT, Move.SETTLE_FOR) and step.attempt == len(earlier))
     ended = replace(ended, accepted=served)
     await _finish(deps, opened, ended, reply)
     return ended
@@ -86,15 +106,17 @@ async def fail_attempt(deps: Deps, opened: Opened, failure: CallFailed, partial:
     """The call failed: released where provably unbilled, else lapsed, which counts as spent."""
     free = failure.unbilled or opened.hold_nanousd == 0
     ending, cost = (Ending.RELEASED, 0) if free else (Ending.LAPSED, opened.hold_nanousd)
-    ended = replace(_ended(deps, opened, ending, cost), error_code=failure.code, error=failure.message)
+    ended = replace(_ended(deps, opened, ending, cost), error_code=_code(failure), error=failure.message)
     await _finish(deps, opened, ended, partial)
     return ended
 
 
-async def abandon_attempt(deps: Deps, opened: Opened) -> None:
-    """Nobody waits any more and the provider may have billed: lapse, even while being cancelled."""
+async def abandon_attempt(deps: Deps, opened: Opened, cause: BaseException) -> None:
+    """Nobody waits any more, or a bug of ours; the provider may have billed: lapse, even while being cancelled."""
     ending, cost = (Ending.LAPSED, opened.hold_nanousd) if opened.hold_nanousd else (Ending.RELEASED, 0)
-    ended = replace(_ended(deps, opened, ending, cost), error_code="abandoned", error="the caller left")
+    left = isinstance(cause, asyncio.CancelledError | GeneratorExit)
+    code, error = ("abandoned", "the caller left") if left else ("internal", f"{type(cause).__name__}: {cause}")
+    ended = replace(_ended(deps, opened, ending, cost), error_code=code, error=error)
     with suppress(LedgerUnavailable):  # the sweeper lapses what cannot be recorded now
         await asyncio.shield(asyncio.ensure_future(_finish(deps, opened, ended, None)))
 
@@ -124,6 +146,25 @@ def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s:
         max_tokens=min(asked, card.max_output_tokens or asked),
         timeout_s=timeout_s,
     )
+
+
+def _within_max_cost(request: Request, card: Card, call: Call, earlier: Sequence[Attempt], now: datetime) -> Call:
+    """Output is cut to what is left of constraints.max_cost, so that the request cannot pass it."""
+    limit = request.constraints.max_cost_nanousd
+    if limit is None or card.billing is Billing.NONE or call.max_tokens is None:
+        return call
+    left = limit - sum(attempt.cost_nanousd for attempt in earlier)
+    affordable = affordable_output_tokens(card, call, left, now)
+    if affordable < min(call.max_tokens, _LEAST_OUTPUT_TOKENS):
+        reason = f"{usd(left)} is left of constraints.max_cost_usd, too little for {card.id} to say anything"
+        raise NotEligible(f"{reason}. Allow more, or a shorter input.", candidates={card.id: reason})
+    return replace(call, max_tokens=affordable)
+
+
+def _code(failure: CallFailed) -> str:
+    """A worker that calls the input bad makes it the caller's mistake, not a failure of the model."""
+    bad_input = isinstance(failure, InferenceFailed) and failure.worker_code == InvalidInput.code
+    return InvalidInput.code if bad_input else failure.code
 
 
 def _hold(request: Request, card: Card, attempt_id: UUID, amount_nanousd: int) -> Hold:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.core.cascade import Move, Step, next_rung
-from orchestrator.core.errors import AllRungsFailed, BudgetExceeded
+from orchestrator.core.errors import AllRungsFailed, BudgetExceeded, DeadlineExceeded, PennyrouteError
 from orchestrator.core.types import Answer, Attempt, Decision, Reply, Request
-from orchestrator.flow.attempt import attempt
+from orchestrator.flow.attempt import Refusals, attempt
 from orchestrator.flow.decide import decide
 from orchestrator.ports import Deps
 from registry.schema import Billing
@@ -18,7 +18,8 @@ _RETRY_WAIT_S = 0.25
 
 
 async def route(deps: Deps, request: Request) -> Answer:
-    """Raises NotEligible, NoModelAvailable, BudgetExceeded, LedgerUnavailable, DeadlineExceeded, AllRungsFailed."""
+    """Raises ModelNotFound, NotEligible, NoModelAvailable, BudgetExceeded, LedgerUnavailable, DeadlineExceeded,
+    AllRungsFailed. Where a rung may not be called, the best answer so far is served."""
     started = deps.clock.monotonic()
     decision = await decide(deps, request)
     attempts: list[Attempt] = []
@@ -29,9 +30,10 @@ async def route(deps: Deps, request: Request) -> Answer:
         elapsed_s = deps.clock.monotonic() - started
         try:
             ended, reply = await attempt(deps, request, decision, step.rung, attempts, elapsed_s)
-        except BudgetExceeded:
-            decision = free_rungs_after(deps, decision, step.rung)
-            if step.rung >= len(decision.plan.rungs):
+        except Refusals as refusal:
+            decision = without_refused(deps, decision, step.rung, refusal)
+            answered = any(reply is not None for reply in replies)
+            if step.rung >= len(decision.plan.rungs) and not answered:
                 raise
             continue
         attempts.append(ended)
@@ -39,10 +41,15 @@ async def route(deps: Deps, request: Request) -> Answer:
     return _answer(request, decision, step, attempts, replies, (deps.clock.monotonic() - started) * 1000)
 
 
-def free_rungs_after(deps: Deps, decision: Decision, refused: int) -> Decision:
-    """The plan without its refused rung and the paid ones after it: our own machines cost no budget."""
+def without_refused(deps: Deps, decision: Decision, refused: int, refusal: PennyrouteError) -> Decision:
+    """The plan without its refused rung and those after it that fall with it: all when the deadline passed, the
+    paid ones when a budget is spent (our own machines cost none), no other when one is too dear."""
     registry, plan = deps.fleet.registry(), decision.plan
-    later = (rung for rung in plan.rungs[refused + 1 :] if registry.get(rung.model_id).billing is Billing.NONE)
+    later = plan.rungs[refused + 1 :]
+    if isinstance(refusal, DeadlineExceeded):
+        later = ()
+    if isinstance(refusal, BudgetExceeded):
+        later = tuple(rung for rung in later if registry.get(rung.model_id).billing is Billing.NONE)
     return replace(decision, plan=replace(plan, rungs=(*plan.rungs[:refused], *later)))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from orchestrator.core.errors import BudgetExceeded, CallBroken, CallFailed
+from orchestrator.core.errors import CallBroken, CallFailed
 from orchestrator.core.types import Answer, Attempt, Decision, FinishReason, Reply, Request
-from orchestrator.flow.attempt import Opened, abandon_attempt, fail_attempt, open_attempt, settle_attempt
+from orchestrator.flow.attempt import Opened, Refusals, abandon_attempt, fail_attempt, open_attempt, settle_attempt
 from orchestrator.flow.decide import decide
-from orchestrator.flow.route import all_failed, free_rungs_after
+from orchestrator.flow.route import all_failed, without_refused
 from orchestrator.ports import Deps
 from registry.schema import Usage
 
@@ -26,9 +26,10 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
     rung = 0
     while rung < len(decision.plan.rungs):
         try:
-            opened = await open_attempt(deps, request, decision, rung, deps.clock.monotonic() - started)
-        except BudgetExceeded:
-            decision = free_rungs_after(deps, decision, rung)
+            elapsed_s = deps.clock.monotonic() - started
+            opened = await open_attempt(deps, request, decision, rung, attempts, elapsed_s)
+        except Refusals as refusal:
+            decision = without_refused(deps, decision, rung, refusal)
             if rung >= len(decision.plan.rungs):
                 raise
             continue
@@ -49,10 +50,10 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
                 raise _cut(opened, failure, said) from failure
             rung += 1
             continue
-        except BaseException:
-            await abandon_attempt(deps, opened)
+        except BaseException as error:
+            await abandon_attempt(deps, opened, error)
             raise
-        ended = await settle_attempt(deps, opened, reply, attempts)
+        ended = await settle_attempt(deps, opened, reply, attempts, said=True)
         attempts.append(ended)
         yield Answer(
             request=request,

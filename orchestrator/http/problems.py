@@ -96,4 +96,6 @@ def _status_of_attempts(error: errors.AllRungsFailed) -> int:
         return 503
     if codes == {"timeout"}:
         return 504
+    if codes == {errors.InvalidInput.code}:
+        return 422
     return 502
