@@ -163,7 +163,8 @@ def _refusal(request: Request, features: Features | None, card: Card) -> str | N
         return "refuses a forced tool choice"
     if features and features.images and Capability.VISION not in card.capabilities:
         return "does not read images"
-    room = (options.max_tokens or 0) + (features.tokens if features else 0)
+    answer = min(options.max_tokens or 0, card.max_output_tokens or options.max_tokens or 0)
+    room = answer + (features.tokens if features else 0)
     if card.context_tokens is not None and room > card.context_tokens:
         return f"its context of {card.context_tokens} tokens is too small for about {room}"
     return None
