@@ -55,9 +55,7 @@ class Finding:
     message: str
 
 
-def findings(
-    registry: Registry, today: date, installed_prices: InstalledPrices | None = None
-) -> list[Finding]:
+def findings(registry: Registry, today: date, installed_prices: InstalledPrices | None = None) -> list[Finding]:
     """Every finding, by card and then in a fixed order.
 
     `installed_prices` defaults to the installed genai-prices; where that is absent, drift is not judged.

@@ -100,14 +100,8 @@ def _find_prices_of_day(card: Card, day: date) -> tuple[Price, ...]:
         raise UnpricedModel(card.id, "it runs on our own machine and costs nothing")
     held = [price for price in card.prices if price.effective is None or price.effective <= day]
     if not held:
-        known = (
-            f"its first price holds from {card.prices[0].effective}"
-            if card.prices
-            else "its card states none"
-        )
-        raise UnpricedModel(
-            card.id, f"{known}, asked for {day}; add a dated price with its source to the card"
-        )
+        known = f"its first price holds from {card.prices[0].effective}" if card.prices else "its card states none"
+        raise UnpricedModel(card.id, f"{known}, asked for {day}; add a dated price with its source to the card")
     newest = held[-1].effective
     return tuple(price for price in held if price.effective == newest)
 

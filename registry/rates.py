@@ -69,9 +69,7 @@ class Hours(Frozen):
     @model_validator(mode="after")
     def _is_a_span(self) -> Self:
         if self.start == self.end or self.start.tzinfo is not None or self.end.tzinfo is not None:
-            raise ValueError(
-                f"hours are two different UTC times without offset, got {self.start} to {self.end}"
-            )
+            raise ValueError(f"hours are two different UTC times without offset, got {self.start} to {self.end}")
         return self
 
     def contains(self, moment: time_of_day) -> bool:

@@ -180,9 +180,7 @@ def _unknown_facts(card: Card) -> Iterator[str]:
     if card.hub_id:
         for variant in card.variants:
             yield from (
-                f"variants.{variant.name}.{name}"
-                for name in ("files", "bytes", "sha256")
-                if not getattr(variant, name)
+                f"variants.{variant.name}.{name}" for name in ("files", "bytes", "sha256") if not getattr(variant, name)
             )
 
 
@@ -207,9 +205,7 @@ class Usage:
     @property
     def total_input_tokens(self) -> int:
         """Every token the model read: what a long-context threshold is compared with."""
-        return (
-            self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
-        )
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens + self.cache_write_1h_tokens
 
 
 _COUNTS = tuple(field.name for field in fields(Usage))

@@ -52,7 +52,7 @@ def missing(card: Card, models_dir: Path) -> str | None:
         return None if packaged_folder(card) else _package_advice(card)
     if local_folder(card, models_dir):
         return None
-    return f"{card.id} is not downloaded; run `pennyroute models download {card.id}`."
+    return f"{card.id} has no weights here; put the files of {_source(card)} into {models_dir / card.id}."
 
 
 def verify(card: Card, folder: Path) -> None:
@@ -66,9 +66,12 @@ def verify(card: Card, folder: Path) -> None:
             path = folder / (Path(file).relative_to(_common_parent(variant)) if card.package else file)
             if path.is_file() and (actual := _sha256(path)) != expected:
                 raise DamagedWeights(
-                    f"{card.id}: {path} has SHA-256 {actual}, its card names {expected}; "
-                    f"remove it and {_repair(card)}"
+                    f"{card.id}: {path} has SHA-256 {actual}, its card names {expected}; remove it and {_repair(card)}"
                 )
+
+
+def _source(card: Card) -> str:
+    return f"{card.hub_id} (Hugging Face)" if card.hub_id else f"{card.name} (its card names no source)"
 
 
 def _needs_no_weights(card: Card) -> bool:
@@ -119,7 +122,7 @@ def _package_advice(card: Card) -> str:
 def _repair(card: Card) -> str:
     if card.package is not None:
         return f"run `{_install_command(card)} --force-reinstall`"
-    return f"run `pennyroute models download {card.id}`"
+    return f"put the file of {_source(card)} in its place"
 
 
 def _sha256(path: Path) -> str:

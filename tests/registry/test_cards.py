@@ -60,9 +60,7 @@ def test_every_paid_model_costs_what_genai_prices_says_at_every_hour(card: Card)
 
 
 def test_the_context_of_every_paid_model_is_genai_prices() -> None:
-    assert {card.id: card.context_tokens for card in PAID} == {
-        card.id: listed(card)[1].context_window for card in PAID
-    }
+    assert {card.id: card.context_tokens for card in PAID} == {card.id: listed(card)[1].context_window for card in PAID}
 
 
 def test_the_fourteen_core_models_are_there() -> None:

@@ -47,9 +47,7 @@ def test_a_price_is_stale_after_ninety_days_and_not_on_the_ninetieth() -> None:
     assert judged(card, today=date(2026, 11, 20)) == []
     (found,) = judged(card, today=date(2026, 11, 21))
     assert (found.level, found.field) == (Level.STALE, "prices.0.checked")
-    assert found.message == (
-        "price last checked 91 days ago, 2026-08-22; check https://example.com/prices again"
-    )
+    assert found.message == ("price last checked 91 days ago, 2026-08-22; check https://example.com/prices again")
 
 
 def test_a_past_price_does_not_go_stale() -> None:
@@ -114,9 +112,7 @@ def test_another_long_context_is_drift() -> None:
 
 def test_a_model_the_library_no_longer_lists_is_drift() -> None:
     (found,) = judged(paid(a_price(source=SOURCE)))
-    assert found.message == (
-        "anthropic/paid-1 is no longer listed; add a new dated price, leave the past one as it is"
-    )
+    assert found.message == ("anthropic/paid-1 is no longer listed; add a new dated price, leave the past one as it is")
 
 
 def test_a_price_from_another_source_is_not_compared() -> None:

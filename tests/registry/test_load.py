@@ -121,9 +121,7 @@ def test_another_way_to_write_the_same_price_keeps_the_version(tmp_path: Path) -
 
 def test_the_version_is_the_same_in_another_process(tmp_path: Path) -> None:
     folder_with(tmp_path, b=PAID.replace("tier =", 'capabilities = ["tools", "vision", "code"]\ntier ='))
-    script = (
-        f"from pathlib import Path; from registry import load; print(load(Path({str(tmp_path)!r})).version)"
-    )
+    script = f"from pathlib import Path; from registry import load; print(load(Path({str(tmp_path)!r})).version)"
     told = {
         subprocess.run(
             [sys.executable, "-c", script],
@@ -166,9 +164,7 @@ def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_with_another_table_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path, "[model]\nid = 1\n") == (
-        "bad.toml: a card file holds [[card]] tables only, found model"
-    )
+    assert refusal(tmp_path, "[model]\nid = 1\n") == ("bad.toml: a card file holds [[card]] tables only, found model")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -184,15 +180,11 @@ def test_an_unknown_field_is_told_with_file_card_and_field(tmp_path: Path) -> No
 
 
 def test_a_missing_field_is_told(tmp_path: Path) -> None:
-    assert refusal(tmp_path, LOCAL.replace('name = "Small"\n', "")) == (
-        "bad.toml: card 'small': name: Field required"
-    )
+    assert refusal(tmp_path, LOCAL.replace('name = "Small"\n', "")) == ("bad.toml: card 'small': name: Field required")
 
 
 def test_a_card_without_id_is_told_by_its_number(tmp_path: Path) -> None:
-    assert refusal(tmp_path, LOCAL.replace('id = "small"\n', "")) == (
-        "bad.toml: card 'number 1': id: Field required"
-    )
+    assert refusal(tmp_path, LOCAL.replace('id = "small"\n', "")) == ("bad.toml: card 'number 1': id: Field required")
 
 
 def test_a_price_that_is_not_exact_is_told(tmp_path: Path) -> None:
@@ -223,9 +215,7 @@ def test_two_cards_cannot_have_one_alias(tmp_path: Path) -> None:
 
 def test_an_alias_cannot_be_the_id_of_another_card(tmp_path: Path) -> None:
     other = LOCAL.replace('"small"', '"tiny"').replace('["tiny"]', "[]").replace('roles = ["small_llm"]', "")
-    assert refusal(tmp_path, LOCAL + other) == (
-        "card 'small': alias 'tiny' is the id of another card; choose another"
-    )
+    assert refusal(tmp_path, LOCAL + other) == ("card 'small': alias 'tiny' is the id of another card; choose another")
 
 
 def test_a_role_has_one_holder(tmp_path: Path) -> None:

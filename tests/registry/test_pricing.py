@@ -70,9 +70,7 @@ def test_cached_tokens_count_towards_the_threshold() -> None:
 
 
 def test_a_cached_token_without_a_rate_of_its_own_costs_what_input_costs() -> None:
-    plain = paid(
-        a_price(cache_read_usd="3.00", cache_write_usd="3.00", cache_write_1h_usd="3.00", long_context=None)
-    )
+    plain = paid(a_price(cache_read_usd="3.00", cache_write_usd="3.00", cache_write_1h_usd="3.00", long_context=None))
     bare = paid(
         Price.model_validate(
             {
@@ -135,9 +133,7 @@ def test_an_undated_price_holds_until_a_dated_one_follows() -> None:
 
 
 def test_a_naive_moment_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="needs an aware datetime, got 2026-11-20T12:00:00 without an offset"
-    ):
+    with pytest.raises(ValueError, match="needs an aware datetime, got 2026-11-20T12:00:00 without an offset"):
         price_at(SONNET, datetime(2026, 11, 20, 12, 0))
 
 
@@ -156,9 +152,7 @@ def peaked() -> Card:
         (2, 0, 3_000_000_000),
     ],
 )
-def test_hours_hold_from_their_start_up_to_their_end_over_midnight(
-    hour: int, minute: int, input_nanousd: int
-) -> None:
+def test_hours_hold_from_their_start_up_to_their_end_over_midnight(hour: int, minute: int, input_nanousd: int) -> None:
     assert price_at(peaked(), NOON.replace(hour=hour, minute=minute)).input_nanousd == input_nanousd
 
 
@@ -184,9 +178,7 @@ def test_a_hold_for_input_over_the_threshold_covers_the_long_rates() -> None:
 
 
 def test_a_negative_number_of_tokens_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="output_tokens must be a whole number of tokens, at least 0; got -1"
-    ):
+    with pytest.raises(ValueError, match="output_tokens must be a whole number of tokens, at least 0; got -1"):
         upper_bound_nanousd(SONNET, 0, -1, NOON)
 
 
@@ -252,9 +244,7 @@ def test_more_output_never_costs_less(price: Price, usage: Usage, more: int) -> 
 
 
 @given(prices, tokens, tokens)
-def test_splitting_output_in_two_calls_costs_at_most_one_nanodollar_more(
-    price: Price, one: int, other: int
-) -> None:
+def test_splitting_output_in_two_calls_costs_at_most_one_nanodollar_more(price: Price, one: int, other: int) -> None:
     card = paid(price)
     apart = sum(cost_nanousd(card, Usage(output_tokens=part), NOON) for part in (one, other))
     together = cost_nanousd(card, Usage(output_tokens=one + other), NOON)

@@ -187,9 +187,7 @@ def test_dates_in_a_price_are_days() -> None:
     ("field", "value"), [("input_tokens", -1), ("output_tokens", 1.5), ("cache_read_tokens", True)]
 )
 def test_usage_counts_whole_tokens(field: str, value: Any) -> None:
-    with pytest.raises(
-        ValueError, match=f"{field} must be a whole number of tokens, at least 0; got {value!r}"
-    ):
+    with pytest.raises(ValueError, match=f"{field} must be a whole number of tokens, at least 0; got {value!r}"):
         Usage(**{field: value})
 
 

