@@ -17,6 +17,7 @@ from workers.runtime import Room
 from workers.schedule import BEAT
 
 INFER_TASK = "pennyroute.infer"
+_REQUEST = "workers.acknowledge:PatientRequest"  # by name: Celery's worker part is loaded by workers alone
 
 ROOMS: Mapping[str, Room] = MappingProxyType(
     {
@@ -85,7 +86,7 @@ def create_app(settings: WorkerSettings, tasks: Mapping[str, Callable[..., None]
     app = Celery("pennyroute", broker=settings.redis_url, set_as_current=False)
     app.conf.update(CELERY, broker_transport_options=_transport(settings))
     for name, function in tasks.items():
-        app.task(function, name=name, bind=name == INFER_TASK, shared=False)
+        app.task(function, name=name, bind=name == INFER_TASK, shared=False, Request=_REQUEST)
     return app
 
 

@@ -48,6 +48,7 @@ class Database:
             open=False,
             timeout=_QUERY_TIMEOUT_S,
             kwargs=dict(CONNECTION_ARGUMENTS),
+            reconnect_timeout=1.0,  # then the next request tries anew, at once: no growing pauses after a restart
             check=_check,  # after a restart of the database the pool holds dead connections: nobody should meet one
         )
 
