@@ -7,6 +7,7 @@ database's values are laid over these by `Settings.over`.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,10 @@ _FOREIGN_NAMES = {
     "deepseek_api_key": "DEEPSEEK_API_KEY",
     "deepseek_base_url": "DEEPSEEK_BASE_URL",
 }
+
+
+_TAKEN_NAMES = frozenset({"anthropic", "openai", "deepseek", "huggingface", "builtin"})
+_SERVER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class Settings(BaseModel):
@@ -60,7 +65,7 @@ class Settings(BaseModel):
     max_concurrency: int = Field(512, ge=1, description="requests in work at once in one process; above it: 429")
     url: str | None = Field(None, description="the API that commands talk to; empty: what runs on `data_dir`")
     key: SecretStr | None = Field(None, description="the API key that commands send; empty: that of `data_dir`")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
 
     default_strategy: Strategy = Field(
         Strategy.HYBRID, description="of requests that name none", json_schema_extra={"live": True}
@@ -68,8 +73,12 @@ class Settings(BaseModel):
     default_max_tokens: int = Field(
         4096, ge=1, description="of requests that name none; bounds the hold", json_schema_extra={"live": True}
     )
-    call_timeout_s: float = Field(60.0, gt=0, description="one paid call", json_schema_extra={"live": True})
-    local_timeout_s: float = Field(30.0, gt=0, description="one local call", json_schema_extra={"live": True})
+    call_timeout_s: float = Field(
+        60.0, gt=0, allow_inf_nan=False, description="one paid call", json_schema_extra={"live": True}
+    )
+    local_timeout_s: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="one local call", json_schema_extra={"live": True}
+    )
     store_texts: bool = Field(
         True, description="keep input and output texts in the log", json_schema_extra={"live": True}
     )
@@ -77,7 +86,11 @@ class Settings(BaseModel):
         30, ge=0, description="then texts are deleted; rows stay", json_schema_extra={"live": True}
     )
     hold_lapses_after_s: float = Field(
-        900.0, gt=0, description="a hold nobody ended counts as spent after this", json_schema_extra={"live": True}
+        900.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="a hold nobody ended counts as spent after this",
+        json_schema_extra={"live": True},
     )
 
     @field_validator("data_dir")
@@ -94,6 +107,21 @@ class Settings(BaseModel):
         if any(not name.strip() or not address for name, _, address in pairs):
             raise ValueError(f"expected name=address,name=address, got {value!r}")
         return {name.strip(): address.strip().rstrip("/") for name, _, address in pairs}
+
+    @field_validator("open_servers")
+    @classmethod
+    def _names_are_free(cls, value: dict[str, str]) -> dict[str, str]:
+        """A server named like a paid provider would be sent that provider's calls."""
+        for name in value:
+            if name in _TAKEN_NAMES or not _SERVER_NAME.fullmatch(name):
+                taken = ", ".join(sorted(_TAKEN_NAMES))
+                raise ValueError(f"{name!r} is no name for a server: lower case, digits, . _ -, and none of {taken}")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_any_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
 
     @field_validator("licences", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from orchestrator.core.errors import InvalidInput, NotFound
+from orchestrator.core.errors import InvalidInput, NotFound, StoreUnavailable
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -19,7 +19,12 @@ class FolderBlobs:
 
     async def put(self, data: bytes, content_type: str) -> str:
         blob_id = secrets.token_hex(16)
-        await asyncio.to_thread(self._write, blob_id, data, content_type)
+        try:
+            await asyncio.to_thread(self._write, blob_id, data, content_type)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the file cannot be kept in {self._folder}: {error.strerror}. Free some space, then try again."
+            ) from error
         return blob_id
 
     async def get(self, blob_id: str) -> tuple[bytes, str]:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Protocol
 
 import aiohttp
@@ -66,6 +67,8 @@ class LiveFleet:
         return self._unavailable
 
     def _reason(self, card: Card) -> str | None:
+        if card.deprecated is not None and card.deprecated <= datetime.now(UTC).date():
+            return f"its provider retired it on {card.deprecated}; name another model"
         if card.provider in self._servers:
             return self._silent.get(card.provider)
         if card.provider in self._keyed:
@@ -96,8 +99,18 @@ class LiveFleet:
                 response.raise_for_status()
                 listed = [str(entry["id"]) for entry in (await response.json())["data"]]
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            self._silent[name] = f"{name} at {address} does not list its models ({error}); is it running?"
+            told = str(error) or type(error).__name__
+            self._silent[name] = f"{name} at {address} does not list its models ({told}); is it running?"
             log.warning("%s", self._silent[name])
             return [card for card in self._registry.cards.values() if card.provider == name]
         self._silent.pop(name, None)
-        return [open_server_card(name, model) for model in listed]
+        return list(_cards_of(name, listed))
+
+
+def _cards_of(name: str, listed: Iterable[str]) -> Iterator[Card]:
+    """Each model once; one with a name that no card can have is left out rather than all of them."""
+    for model in dict.fromkeys(listed):
+        try:
+            yield open_server_card(name, model)
+        except ValueError as error:
+            log.warning("%s lists %r, which cannot be called here: %s", name, model, error)

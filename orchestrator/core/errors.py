@@ -2,6 +2,7 @@
 
 PennyrouteError
 ├── InvalidInput            invalid_input        the request says something impossible
+│   └── BodyTooLarge        body_too_large       more bytes than one request may have
 ├── Unauthorized            unauthorized         no key, or not a key we know
 ├── Forbidden               forbidden            the key may not do this
 ├── NotFound                not_found            no such inference, job, blob
@@ -50,6 +51,10 @@ class InvalidInput(PennyrouteError):
 
     def __init__(self, message: str, *, field: str | None = None, **details: Any) -> None:
         super().__init__(message, **({"field": field} if field else {}), **details)
+
+
+class BodyTooLarge(InvalidInput):
+    code = "body_too_large"
 
 
 class Unauthorized(PennyrouteError):

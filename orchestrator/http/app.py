@@ -16,6 +16,7 @@ from orchestrator import settings as setting
 from orchestrator.http import problems, read, route
 from orchestrator.http.auth import hash_key
 from orchestrator.http.body import InferBody, RouteBody, SearchBody
+from orchestrator.http.size import BodyLimit
 from orchestrator.http.state import State
 from orchestrator.ports import Deps
 from orchestrator.wiring import open_deps
@@ -42,6 +43,7 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
             yield
 
     app = FastAPI(title="Pennyroute", version="0.1.0", lifespan=lifespan, description=__doc__)
+    app.add_middleware(BodyLimit)
     app.include_router(route.router)
     app.include_router(read.router)
     problems.install(app)

@@ -10,6 +10,16 @@ from orchestrator.http.state import State
 
 
 @contextmanager
+def counted(state: State) -> Iterator[None]:
+    """In work, without asking: a stream that was granted its permit goes on."""
+    state.in_work += 1
+    try:
+        yield
+    finally:
+        state.in_work -= 1
+
+
+@contextmanager
 def permit(state: State) -> Iterator[None]:
     """Raises Overloaded."""
     limit = state.settings.max_concurrency
@@ -17,8 +27,5 @@ def permit(state: State) -> Iterator[None]:
         raise Overloaded(
             f"{limit} requests are in work in this process; nothing of this one was begun.", retry_after_s=1
         )
-    state.in_work += 1
-    try:
+    with counted(state):
         yield
-    finally:
-        state.in_work -= 1

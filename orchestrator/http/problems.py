@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import orjson
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 # The nearest class in an error's ancestry decides.
 STATUS: Mapping[type[errors.PennyrouteError], tuple[int, str]] = {
     errors.InvalidInput: (422, "Invalid input"),
+    errors.BodyTooLarge: (413, "Body too large"),
     errors.Unauthorized: (401, "Unauthorized"),
     errors.Forbidden: (403, "Forbidden"),
     errors.NotFound: (404, "Not found"),
@@ -33,6 +36,9 @@ STATUS: Mapping[type[errors.PennyrouteError], tuple[int, str]] = {
     errors.ConfigError: (422, "Invalid setting"),
     errors.PennyrouteError: (500, "Internal error"),
 }
+
+
+_HTTP_CODES: Mapping[int, str] = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
 def status_of(error: errors.PennyrouteError) -> int:
@@ -73,14 +79,23 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
+        code = _HTTP_CODES.get(error.status_code, "http_error")
+        said = str(error.detail).rstrip(".")
         body = {
-            "type": "about:blank",
-            "title": str(error.detail),
+            "type": f"urn:pennyroute:error:{code}",
+            "title": HTTPStatus(error.status_code).phrase,
             "status": error.status_code,
-            "detail": f"{request.method} {request.url.path}: {error.detail}. GET /docs lists every path.",
-            "code": "not_found" if error.status_code == 404 else "http_error",
+            "detail": f"{request.method} {request.url.path}: {said}. GET /docs lists every path.",
+            "code": code,
         }
         return Response(orjson.dumps(body), error.status_code, dict(error.headers or {}), "application/problem+json")
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameters(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = str(first["loc"][-1])
+        told = f"{field}: {first['msg'].rstrip('.')}; got {first.get('input')!r:.120}. GET /docs shows the shape."
+        return problem_response(errors.InvalidInput(told, field=field))
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> Response:

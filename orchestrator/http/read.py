@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -9,15 +10,15 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator.core.budget import NANOUSD_PER_USD, BudgetState
-from orchestrator.core.errors import ConfigError, ModelNotFound, NotFound
+from orchestrator.core.errors import ConfigError, InvalidInput, ModelNotFound, NotFound
 from orchestrator.http.answer import json_response, usd
 from orchestrator.http.auth import authenticate
-from orchestrator.http.body import Strict, parse
+from orchestrator.http.body import Strict, parse, plain_json
 from orchestrator.http.route import AppState, request_id, takes
 from orchestrator.ports import ApiKey
 from orchestrator.settings import LIVE
@@ -25,14 +26,15 @@ from registry.load import UnknownModel
 from registry.schema import Card, Task, Tier
 
 router = APIRouter()
+_BUDGET_NAME = re.compile(r"[\w.@:-]{1,128}")
 
 
 class BudgetBody(Strict):
     limit_usd: Decimal = Field(ge=0, le=9_000_000)
 
 
-class SettingBody(BaseModel):
-    value: Any = Field(description="null takes the database's value away again")
+class SettingBody(Strict):
+    value: Annotated[Any, AfterValidator(plain_json)] = Field(description="null takes the database's value away again")
 
 
 @router.get("/models", tags=["models"])
@@ -80,7 +82,9 @@ async def get_inference(request: Request, state: AppState, inference_id: str) ->
 
 
 @router.get("/stats", tags=["log"])
-async def get_stats(request: Request, state: AppState, days: Annotated[float, Query(gt=0, le=3_650)] = 30) -> Response:
+async def get_stats(
+    request: Request, state: AppState, days: Annotated[float, Query(gt=0, le=3_650, allow_inf_nan=False)] = 30
+) -> Response:
     """Cost, volume, latency and quality per task and model of the key's tenant (an admin's: of all), equal to
     the log to the nano-dollar."""
     key = await authenticate(state.deps, request, "viewer")
@@ -103,6 +107,8 @@ async def list_budgets(request: Request, state: AppState) -> Response:
 async def put_budget(request: Request, state: AppState, name: str) -> Response:
     """Sets a monthly limit: `global`, or of the tenant of that name."""
     await authenticate(state.deps, request, "admin")
+    if not _BUDGET_NAME.fullmatch(name):
+        raise InvalidInput(f"{name!r} is no name of a budget: `global` or a tenant's.", field="name")
     body = parse(BudgetBody, await request.body())
     return json_response(_budget(await state.deps.ledger.set_budget(name, int(body.limit_usd * NANOUSD_PER_USD))))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,15 +21,18 @@ from orchestrator.flow import embeddings
 from orchestrator.flow.route import route
 from orchestrator.flow.stream import stream
 from orchestrator.http.answer import answer_body, answer_headers, decision_body, json_response
+from orchestrator.http.ask import to_request
 from orchestrator.http.auth import authenticate
-from orchestrator.http.body import MAX_MEDIA_BYTES, InferBody, RouteBody, SearchBody, parse, sniff, to_request
-from orchestrator.http.permits import permit
+from orchestrator.http.body import MAX_MEDIA, MAX_MEDIA_BYTES, InferBody, RouteBody, SearchBody, parse
+from orchestrator.http.media import UNKNOWN, named_type, sniff
+from orchestrator.http.permits import counted, permit
 from orchestrator.http.problems import problem
 from orchestrator.http.state import State, state_of
 from registry.load import UnknownModel
 from registry.schema import Task
 
 router = APIRouter()
+Told = str | Decision | Answer
 AppState = Annotated[State, Depends(state_of)]
 
 
@@ -52,10 +55,10 @@ async def post_route(request: Request, state: AppState) -> Response:
     with permit(state):
         asked = await _asked(state, body, key.caller, files)
         if body.stream:
-            return StreamingResponse(_events(state, asked), media_type="text/event-stream")
-        answer = await route(state.deps, asked)
-        stored = await embeddings.remember(state.deps, answer) if body.options.store else ()
-    return json_response(answer_body(answer, stored), headers=answer_headers(answer))
+            story = stream(state.deps, asked)
+            decision = await anext(story)  # before the status is sent: who cannot be answered gets it as a status
+            return StreamingResponse(_events(state, decision, story), media_type="text/event-stream")
+        return await _answered(state, body, asked)
 
 
 @router.post("/models/infer", openapi_extra=takes(InferBody), tags=["route"])
@@ -71,8 +74,7 @@ async def post_infer(request: Request, state: AppState) -> Response:
         options=asked_for.options,
     )
     with permit(state):
-        answer = await route(state.deps, await _asked(state, body, key.caller, ()))
-    return json_response(answer_body(answer), headers=answer_headers(answer))
+        return await _answered(state, body, await _asked(state, body, key.caller, ()))
 
 
 @router.post("/embeddings/search", openapi_extra=takes(SearchBody), tags=["route"])
@@ -99,11 +101,17 @@ async def post_blob(request: Request, state: AppState) -> Response:
     data = await request.body()
     if not data or len(data) > MAX_MEDIA_BYTES:
         raise InvalidInput(f"a blob has between 1 and {MAX_MEDIA_BYTES} bytes, this one {len(data)}.", field="body")
-    content_type = request.headers.get("content-type", "").split(";")[0].strip()
-    if content_type in ("", "application/octet-stream", "application/x-www-form-urlencoded"):
+    content_type = named_type(request.headers.get("content-type", ""))
+    if content_type in ("", UNKNOWN, "application/x-www-form-urlencoded"):
         content_type = sniff(data)
     blob_id = await state.deps.blobs.put(data, content_type)
     return json_response({"id": blob_id, "content_type": content_type, "bytes": len(data)}, 201)
+
+
+async def _answered(state: State, body: RouteBody, asked: Asked) -> Response:
+    answer = await route(state.deps, asked)
+    stored = await embeddings.remember(state.deps, answer) if body.options.store else ()
+    return json_response(answer_body(answer, stored), headers=answer_headers(answer))
 
 
 def _task(state: State, body: InferBody) -> Task:
@@ -122,24 +130,25 @@ async def _asked(state: State, body: RouteBody, caller: Caller, files: Sequence[
 
 
 async def _read_body(request: Request) -> tuple[RouteBody, Sequence[Media]]:
-    content_type = request.headers.get("content-type", "")
-    if not content_type.startswith("multipart/form-data"):
+    if named_type(request.headers.get("content-type", "")) != "multipart/form-data":
         return parse(RouteBody, await request.body()), ()
-    async with request.form(max_files=16, max_fields=16, max_part_size=MAX_MEDIA_BYTES) as form:
+    async with request.form(max_files=MAX_MEDIA, max_fields=16, max_part_size=MAX_MEDIA_BYTES) as form:
         files = [await _upload(part) for part in form.getlist("file") if isinstance(part, UploadFile)]
         fields: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
     told = _json_field(fields.pop("request", "{}"))
     if not files:
         raise InvalidInput("multipart/form-data needs at least one `file` part.", field="file")
-    raw = orjson.dumps({"input": [{"blob": "upload"}], **fields, **told})
-    body = parse(RouteBody, raw)
-    return body.model_copy(update={"input": [] if "input" not in {**fields, **told} else body.input}), files
+    try:
+        raw = orjson.dumps({"input": [], **fields, **told})
+    except TypeError as error:
+        raise InvalidInput(f"the form field `request` cannot be read: {error}.", field="request") from error
+    return parse(RouteBody, raw), files
 
 
 async def _upload(part: UploadFile) -> Media:
     data = await part.read()
     sniffed = sniff(data)
-    content_type = sniffed if sniffed != "application/octet-stream" else part.content_type or sniffed
+    content_type = sniffed if sniffed != UNKNOWN else named_type(part.content_type or "") or UNKNOWN
     return Media(content_type=content_type, data=data)
 
 
@@ -153,18 +162,19 @@ def _json_field(text: str) -> dict[str, Any]:
     return value
 
 
-async def _events(state: State, asked: Asked) -> AsyncIterator[bytes]:
+async def _events(state: State, decision: Told, story: AsyncGenerator[Told, None]) -> AsyncIterator[bytes]:
     """Server-sent events: decision, delta…, answer; or error, always as the last one."""
-    async with aclosing(stream(state.deps, asked)) as story:
-        try:
-            with permit(state):
+    async with aclosing(story):
+        with counted(state):
+            yield _event(decision)
+            try:
                 async for event in story:
                     yield _event(event)
-        except PennyrouteError as error:
-            yield _sse("error", problem(error))
+            except PennyrouteError as error:
+                yield _sse("error", problem(error))
 
 
-def _event(event: str | Decision | Answer) -> bytes:
+def _event(event: Told) -> bytes:
     if isinstance(event, str):
         return _sse("delta", {"text": event})
     if isinstance(event, Decision):
