@@ -1,0 +1,270 @@
+"""Quality contracts: certifies the cheapest threshold that keeps a promise; it predicts no quality and calls no model.
+
+The promise: on this task class, expected quality is at least (1 − epsilon) × the reference model's, with probability
+1 − delta over the calibration sample. A policy is a threshold on a router's score (higher score = send to the
+reference): a row whose score is below it goes to the weak model. Learn-then-Test (Angelopoulos et al. 2021, arXiv
+2110.01052) with fixed-sequence testing walks the thresholds from the safest up, and stops at the first whose claim
+"this breaks the promise" is not refuted at level delta: a false certificate needs the first broken threshold of the
+walk to be refuted, so its probability is at most delta however many thresholds there are. That asks for thresholds
+fixed without the rows that test them, their scores included: quantiles of these very scores will not do.
+
+The answer does not depend on the order of the rows: they are sorted, then shuffled by a permutation drawn from a hash
+of the sorted rows. A larger epsilon or delta never gives a stricter policy: both are rounded down to a rung of a fixed
+ladder, and a threshold counts only if the claims of all laxer rungs are refuted too (which can only lower the risk).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+from math import ceil, inf, log
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orchestrator.core.bounds import MOST_AT_STAKE, Bools, Claims, Floats, Rows, refuted
+from orchestrator.core.errors import InvalidInput
+
+METHOD = "hedged-betting-1"  # name and revision of the test; part of a contract's version
+EPSILONS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
+DELTAS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_LATTICE = 1 / 256  # step of the thresholds when the caller gives none; a power of two, so multiples are exact
+_STRIDE = 16  # thresholds tested at once; the walk ends after the first stride with a failure
+_LEAST_SHARE = 0.01  # a policy that spares fewer calls than this is not worth labels
+_POWER = 0.8  # with the labels asked for, the chance that they certify
+
+
+class State(StrEnum):
+    """What a contract lets the routing policy do."""
+
+    MET = "met"  # certified: rows below the threshold go to the weak model
+    REFERENCE = "reference"  # no policy looks able to keep the promise: always the reference model
+    UNCERTIFIED = "uncertified"  # a policy looks able to, with more labels: until then always the reference model
+    REVOKED = "revoked"  # was met; live labels refuted it: always the reference model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """What n labelled rows show. `threshold` is −inf unless met, +inf when every row may go to the weak model;
+    `weak_share` and `margin` (mean quality above the promise) are those of the calibration rows at the threshold."""
+
+    state: State
+    threshold: float
+    epsilon: float
+    delta: float
+    n: int
+    weak_share: float = 0.0
+    margin: float = 0.0
+    more_labels: int | None = None
+    method: str = METHOD
+
+    def __str__(self) -> str:
+        if self.state is State.UNCERTIFIED:
+            return f"uncertified: about {_rounded(self.more_labels or 1):,} more labels"
+        return str(self.state)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """A promise and its standing. `weak`, `reference` and `scorer` name models and the version of the score."""
+
+    task_class: str
+    weak: str
+    reference: str
+    scorer: str
+    certificate: Certificate
+    certified_at: datetime
+
+    @property
+    def state(self) -> State:
+        return self.certificate.state
+
+    @property
+    def version(self) -> str:
+        """16 hex digits over everything the promise says; not over when it was certified."""
+        told = (self.task_class, self.weak, self.reference, self.scorer, self.certificate)
+        return blake2b(repr(told).encode(), digest_size=8).hexdigest()
+
+
+def certify(
+    scores: ArrayLike,
+    weak: ArrayLike,
+    reference: ArrayLike,
+    *,
+    epsilon: float,
+    delta: float,
+    grid: ArrayLike | None = None,
+    population: int | None = None,
+    seed: int = 0,
+) -> Certificate:
+    """The cheapest certified threshold. Rows are independent draws from the task class; qualities lie in [0, 1].
+
+    `grid`: thresholds fixed without these rows, best some 200 quantiles of the scores of other traffic; without it
+    every multiple of 1/256, which suits scores that are predicted gains or probabilities. `population`: the rows are
+    drawn without replacement from that many, and the promise is about those only (a backlog), which asks for less.
+    Raises InvalidInput."""
+    _check_promise(epsilon, delta)
+    sample = _sample(scores, weak, reference, population)
+    epsilon, delta = _rung(epsilon, EPSILONS), _rung(delta, DELTAS)
+    game, draw = _shuffled(sample, seed)
+    thresholds = _lattice(game.scores) if grid is None else np.append(np.unique(_column("grid", grid)), inf)
+    best = _walk(game, thresholds, epsilon, delta, draw, population)
+    return _certificate(sample, -inf if best is None else float(thresholds[best]), epsilon, delta)
+
+
+def decide(certificate: Certificate, score: float) -> Literal["weak", "strong"]:
+    """Which model answers a query of this score; without a standing certificate always the strong one."""
+    return "weak" if certificate.state is State.MET and score < certificate.threshold else "strong"
+
+
+def revoke(contract: Contract) -> Contract:
+    """The contract after live labels refuted it (`eprocess.Watch`)."""
+    return replace(contract, certificate=replace(contract.certificate, state=State.REVOKED))
+
+
+def labels_needed(
+    scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, *, epsilon: float, delta: float
+) -> int | None:
+    """About how many labels in all would certify some policy that spares 1% of calls or more, from the observed means
+    and variances; None if no policy keeps the promise on these rows. An estimate, no promise."""
+    _check_promise(epsilon, delta)
+    margin, second = _observed(_sample(scores, weak, reference, None), epsilon)
+    worth = np.arange(len(margin)) >= max(1, ceil(_LEAST_SHARE * (len(margin) - 1)))
+    margin, second = margin[worth & (margin > 0)], second[worth & (margin > 0)]
+    if not len(margin):
+        return None
+    reach = NormalDist().inv_cdf(1 - delta) + NormalDist().inv_cdf(_POWER)
+    by_variance = reach**2 * (second - margin**2) / margin**2
+    by_stakes = log(1 / delta) / np.log1p(MOST_AT_STAKE * margin)  # no game grows faster, however small the variance
+    return ceil(float(np.maximum(by_variance, by_stakes).min()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sample:
+    scores: Floats
+    weak: Floats
+    reference: Floats
+
+    def take(self, order: slice | NDArray[np.intp]) -> _Sample:
+        return _Sample(scores=self.scores[order], weak=self.weak[order], reference=self.reference[order])
+
+
+def _check_promise(epsilon: float, delta: float) -> None:
+    if not 0 <= epsilon < 1:
+        raise InvalidInput(f"epsilon is {epsilon}; give a share of quality from 0 to below 1", field="epsilon")
+    if not DELTAS[0] <= delta < 1:
+        raise InvalidInput(f"delta is {delta}; give a probability from {DELTAS[0]} to below 1", field="delta")
+
+
+def _sample(scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, population: int | None) -> _Sample:
+    found = _Sample(
+        scores=_column("scores", scores), weak=_column("weak", weak), reference=_column("reference", reference)
+    )
+    sizes = (len(found.scores), len(found.weak), len(found.reference))
+    if len(set(sizes)) > 1:
+        raise InvalidInput(f"scores, weak and reference have {sizes} rows; give one of each per query", field="scores")
+    for name in ("weak", "reference"):
+        values = getattr(found, name)
+        if np.any((values < 0) | (values > 1)):
+            raise InvalidInput(f"{name} holds {values.min()} to {values.max()}; scale qualities to [0, 1]", field=name)
+    if population is not None and population < sizes[0]:
+        raise InvalidInput(f"population is {population} for {sizes[0]} rows drawn from it", field="population")
+    return found
+
+
+def _column(name: str, values: ArrayLike) -> Floats:
+    column = np.asarray(values, dtype=np.float64) + 0.0  # −0.0 and 0.0 are one score
+    if column.ndim != 1 or not len(column) or not np.all(np.isfinite(column)):
+        raise InvalidInput(f"{name} has shape {column.shape}; give one row or more of finite numbers", field=name)
+    return column
+
+
+def _rung(value: float, ladder: tuple[float, ...]) -> float:
+    return max(rung for rung in ladder if rung <= value)
+
+
+def _shuffled(sample: _Sample, seed: int) -> tuple[_Sample, float]:
+    """The rows in an order that depends on which rows there are and on the seed, not on how they were given; and a
+    uniform draw in (0, 1]. For a fixed hash both are as good as random and the same each time: nothing to re-roll."""
+    ordered = sample.take(np.lexsort((sample.reference, sample.weak, sample.scores)))
+    digest = blake2b(seed.to_bytes(8, "little", signed=True), digest_size=16)
+    for column in (ordered.scores, ordered.weak, ordered.reference):
+        digest.update(column.tobytes())
+    dice = np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest(), "little")))
+    draw = 1.0 - float(dice.random())
+    return ordered.take(dice.permutation(len(ordered.scores))), draw
+
+
+def _lattice(scores: Floats) -> Floats:
+    """Of all multiples of the step those that part the scores differently, each the largest of its kind; then +inf.
+    The walk over them is the walk over all multiples, which were fixed before any score was seen."""
+    cells = np.unique(np.floor(scores / _LATTICE) + 1)
+    return np.append((cells - 1) * _LATTICE, inf)
+
+
+def _walk(
+    sample: _Sample, thresholds: Floats, epsilon: float, delta: float, draw: float, population: int | None
+) -> int | None:
+    """Index of the last threshold before the first that fails; None if the first fails."""
+    rows = Rows(
+        first=np.searchsorted(thresholds, sample.scores, side="right").astype(np.int64),
+        reference=sample.reference,
+        gain=sample.weak - sample.reference,
+    )
+    for start in range(0, len(thresholds), _STRIDE):
+        stop = min(start + _STRIDE, len(thresholds))
+        passed = _refuted_on_all_rungs(rows, start, stop, epsilon, delta, draw, population)
+        if not passed.all():
+            last = start + int(np.argmin(passed)) - 1
+            return last if last >= 0 else None
+    return len(thresholds) - 1
+
+
+def _refuted_on_all_rungs(
+    rows: Rows, start: int, stop: int, epsilon: float, delta: float, draw: float, population: int | None
+) -> Bools:
+    laxer = [(e, d) for e in EPSILONS if e >= epsilon for d in DELTAS if d >= delta]
+    policies = np.repeat(np.arange(start, stop), len(laxer))
+    pairs = np.tile(np.array(laxer), (stop - start, 1))
+    claims = Claims(policy=policies, epsilon=pairs[:, 0], delta=pairs[:, 1])
+    return np.asarray(refuted(rows, claims, draw=draw, population=population).reshape(stop - start, -1).all(axis=1))
+
+
+def _certificate(sample: _Sample, threshold: float, epsilon: float, delta: float) -> Certificate:
+    routed = sample.scores < threshold
+    if routed.any():
+        margin = float(np.mean(np.where(routed, sample.weak, sample.reference) - (1 - epsilon) * sample.reference))
+        share = float(routed.mean())
+        return Certificate(
+            state=State.MET,
+            threshold=threshold,
+            epsilon=epsilon,
+            delta=delta,
+            n=len(routed),
+            weak_share=share,
+            margin=margin,
+        )
+    needed = labels_needed(sample.scores, sample.weak, sample.reference, epsilon=epsilon, delta=delta)
+    more = None if needed is None else max(1, needed - len(routed))
+    state = State.REFERENCE if more is None else State.UNCERTIFIED
+    return Certificate(state=state, threshold=-inf, epsilon=epsilon, delta=delta, n=len(routed), more_labels=more)
+
+
+def _observed(sample: _Sample, epsilon: float) -> tuple[Floats, Floats]:
+    """Mean margin and mean squared margin with the k rows of lowest score sent to the weak model, k = 0 … n."""
+    ordered = sample.take(np.argsort(sample.scores, kind="stable"))
+    kept, sent = epsilon * ordered.reference, ordered.weak - (1 - epsilon) * ordered.reference
+    n = len(kept)
+    first = (kept.sum() + np.concatenate([[0.0], np.cumsum(sent - kept)])) / n
+    second = (np.square(kept).sum() + np.concatenate([[0.0], np.cumsum(np.square(sent) - np.square(kept))])) / n
+    return first, second
+
+
+def _rounded(count: int) -> int:
+    """To two digits: the estimate knows no more."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return int(round(count / unit) * unit)
