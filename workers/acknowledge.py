@@ -1,40 +1,26 @@
-"""How a worker tells Redis that a message is done, when Redis was away at that moment; runs no task."""
+"""What a worker does when it cannot tell Redis that a message is done; runs no task."""
 
 from __future__ import annotations
 
-import logging
-import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from celery.worker import state
 from celery.worker.request import Request
 
-log = logging.getLogger(__name__)
 
-# A restarted Redis is back within a second or two; after half a minute a new process is the better start.
-WAITS_S = (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+class StrictRequest(Request):  # type: ignore[misc] # Celery has no types
+    """A failed acknowledgement is a lost connection: the worker connects anew.
 
-
-class PatientRequest(Request):  # type: ignore[misc] # Celery has no types
-    """Acknowledges until it succeeds.
-
-    Celery logs a failed acknowledgement and goes on. With one message at a time (prefetch 1) that message
-    stays counted as in work, so the worker would never take another one and still announce that it is well.
+    Celery logs it and goes on. With one message at a time (prefetch 1) that message then stays counted as in work,
+    so after a restart of Redis the worker would never take another one, and still announce that it is well. Its
+    message is delivered once more; its batch is answered already, so the second run finds nothing to do.
     """
 
-    acknowledged: bool
+    def __init__(self, message: Any, on_ack: Any = None, **options: Any) -> None:
+        on_ack.args = (partial(_acknowledge, message),)  # a promise to run this soon in the loop, which hears errors
+        super().__init__(message, on_ack=on_ack, **options)
 
-    def acknowledge(self) -> None:
-        if self.acknowledged:
-            return
-        for wait_s in WAITS_S:
-            try:
-                self._message.ack()
-            except self._connection_errors as error:
-                log.warning("cannot acknowledge a finished task yet: %s", error)
-                time.sleep(wait_s)
-            else:
-                self.acknowledged = True
-                return
-        log.error("the queue stays away; this worker ends, so that a fresh one takes its place")
-        state.should_stop = 1
-        self.acknowledged = True
+
+def _acknowledge(message: Any, logger: object, errors: Sequence[type[Exception]]) -> None:
+    message.ack()

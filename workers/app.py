@@ -17,7 +17,7 @@ from workers.runtime import Room
 from workers.schedule import BEAT
 
 INFER_TASK = "pennyroute.infer"
-_REQUEST = "workers.acknowledge:PatientRequest"  # by name: Celery's worker part is loaded by workers alone
+_REQUEST = "workers.acknowledge:StrictRequest"  # by name: Celery's worker part is loaded by workers alone
 
 ROOMS: Mapping[str, Room] = MappingProxyType(
     {
