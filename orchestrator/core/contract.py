@@ -34,7 +34,8 @@ EPSILONS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07,
 DELTAS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _LATTICE = 1 / 256  # step of the thresholds when the caller gives none; a power of two, so multiples are exact
 _STRIDE = 16  # thresholds tested at once; the walk ends after the first stride with a failure
-_LEAST_SHARE = 0.01  # a policy that spares fewer calls than this is not worth labels
+_LEAST_SHARE = 0.05  # a policy that spares fewer calls than this is not worth labels
+_MOST_LABELS = 100_000  # asking for more is saying no
 _POWER = 0.8  # with the labels asked for, the chance that they certify
 
 
@@ -108,7 +109,7 @@ def certify(
     drawn without replacement from that many, and the promise is about those only (a backlog), which asks for less.
     Raises InvalidInput."""
     _check_promise(epsilon, delta)
-    sample = _sample(scores, weak, reference, population)
+    sample = _ordered(_sample(scores, weak, reference, population))
     epsilon, delta = _rung(epsilon, EPSILONS), _rung(delta, DELTAS)
     game, draw = _shuffled(sample, seed)
     thresholds = _lattice(game.scores) if grid is None else np.append(np.unique(_column("grid", grid)), inf)
@@ -129,18 +130,19 @@ def revoke(contract: Contract) -> Contract:
 def labels_needed(
     scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, *, epsilon: float, delta: float
 ) -> int | None:
-    """About how many labels in all would certify some policy that spares 1% of calls or more, from the observed means
-    and variances; None if no policy keeps the promise on these rows. An estimate, no promise."""
+    """About how many labels in all would certify some policy that spares 5% of calls or more, from the observed means
+    and variances; None if no policy keeps it on these rows by a margin that could be shown. An estimate, no promise."""
     _check_promise(epsilon, delta)
-    margin, second = _observed(_sample(scores, weak, reference, None), epsilon)
-    worth = np.arange(len(margin)) >= max(1, ceil(_LEAST_SHARE * (len(margin) - 1)))
-    margin, second = margin[worth & (margin > 0)], second[worth & (margin > 0)]
+    share, margin, second = _observed(_ordered(_sample(scores, weak, reference, None)), epsilon)
+    worth = (share >= _LEAST_SHARE) & (margin > 0)
+    margin, second = margin[worth], second[worth]
     if not len(margin):
         return None
     reach = NormalDist().inv_cdf(1 - delta) + NormalDist().inv_cdf(_POWER)
     by_variance = reach**2 * (second - margin**2) / margin**2
     by_stakes = log(1 / delta) / np.log1p(MOST_AT_STAKE * margin)  # no game grows faster, however small the variance
-    return ceil(float(np.maximum(by_variance, by_stakes).min()))
+    needed = ceil(float(np.maximum(by_variance, by_stakes).min()))
+    return needed if needed <= _MOST_LABELS else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,10 +189,13 @@ def _rung(value: float, ladder: tuple[float, ...]) -> float:
     return max(rung for rung in ladder if rung <= value)
 
 
-def _shuffled(sample: _Sample, seed: int) -> tuple[_Sample, float]:
+def _ordered(sample: _Sample) -> _Sample:
+    return sample.take(np.lexsort((sample.reference, sample.weak, sample.scores)))
+
+
+def _shuffled(ordered: _Sample, seed: int) -> tuple[_Sample, float]:
     """The rows in an order that depends on which rows there are and on the seed, not on how they were given; and a
     uniform draw in (0, 1]. For a fixed hash both are as good as random and the same each time: nothing to re-roll."""
-    ordered = sample.take(np.lexsort((sample.reference, sample.weak, sample.scores)))
     digest = blake2b(seed.to_bytes(8, "little", signed=True), digest_size=16)
     for column in (ordered.scores, ordered.weak, ordered.reference):
         digest.update(column.tobytes())
@@ -254,14 +259,13 @@ def _certificate(sample: _Sample, threshold: float, epsilon: float, delta: float
     return Certificate(state=state, threshold=-inf, epsilon=epsilon, delta=delta, n=len(routed), more_labels=more)
 
 
-def _observed(sample: _Sample, epsilon: float) -> tuple[Floats, Floats]:
-    """Mean margin and mean squared margin with the k rows of lowest score sent to the weak model, k = 0 … n."""
-    ordered = sample.take(np.argsort(sample.scores, kind="stable"))
+def _observed(ordered: _Sample, epsilon: float) -> tuple[Floats, Floats, Floats]:
+    """For each threshold that parts these rows: share sent to the weak model, mean margin, mean squared margin."""
     kept, sent = epsilon * ordered.reference, ordered.weak - (1 - epsilon) * ordered.reference
-    n = len(kept)
-    first = (kept.sum() + np.concatenate([[0.0], np.cumsum(sent - kept)])) / n
-    second = (np.square(kept).sum() + np.concatenate([[0.0], np.cumsum(np.square(sent) - np.square(kept))])) / n
-    return first, second
+    n, ends = len(kept), np.append(np.flatnonzero(np.diff(ordered.scores)), len(kept) - 1)  # equal scores go together
+    margin = (kept.sum() + np.cumsum(sent - kept)[ends]) / n
+    second = (np.square(kept).sum() + np.cumsum(np.square(sent) - np.square(kept))[ends]) / n
+    return (ends + 1) / n, margin, second
 
 
 def _rounded(count: int) -> int:
