@@ -1,0 +1,232 @@
+"""Quality contracts on real outcomes: how often a promise breaks, and how much saving the promise costs.
+
+    scripts/bench contracts [--data DIR] [--json] [--splits N] [--share X] [--sets a,b] [--bounds] [--jobs N]
+
+Each set is split at random into calibration rows and the rest, N times (seeded). The contract is certified on the
+calibration rows and judged against the whole set: broken if the mean quality at its threshold is below (1 − ε) × the
+reference's. "Lost" is in points of calls: the best threshold in hindsight spares so many more. A split that certifies
+nothing is uncertified: not kept, not broken, nothing saved. Two promises are measured: on future queries (the
+calibration rows are draws from the task class), and on a backlog (this set is all there is, part of it labelled).
+Which is judged exactly by the whole set's mean is the second; the first promises more, and breaks more seldom here.
+Thresholds are 200 quantiles of the whole set's scores, which are known without labels. Scores: TF-IDF ridge on the
+gain, out of fold by split_key. `--bounds` sets other tests beside. What was found stands in CONTRACTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contracts_bounds import BOUNDS, plain
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table as Lines
+from routing_sets import Table, UnreadableSet, load
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold
+
+from orchestrator.core.contract import certify
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMISES = ((0.02, 0.1), (0.05, 0.1), (0.05, 0.05))
+LARGE = 2000  # sets with more queries than this must keep within MOST_LOST points
+MOST_LOST = 5.0
+MTBENCH_SCALE = 10.0  # its grades go to 10
+QUANTILES = np.arange(1, 200) / 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One set with its scores; ordered by score."""
+
+    name: str
+    scores: Floats
+    weak: Floats
+    strong: Floats
+
+    def margins(self, epsilon: float) -> tuple[Floats, Floats]:
+        return epsilon * self.strong, self.weak - (1 - epsilon) * self.strong
+
+    def means(self, epsilon: float) -> Floats:
+        """Mean margin of the whole set with the k lowest scores sent to the weak model, k = 0 … n."""
+        kept, sent = self.margins(epsilon)
+        return np.asarray((kept.sum() + np.concatenate([[0.0], np.cumsum(sent - kept)])) / len(kept))
+
+    def ends(self) -> Ints:
+        """The k that do not part queries of one score."""
+        return np.concatenate([[0], np.flatnonzero(np.diff(self.scores)) + 1, [len(self.scores)]])
+
+    def sent_below(self, threshold: float) -> int:
+        return int(np.searchsorted(self.scores, threshold, side="left"))
+
+
+def out_of_fold(table: Table) -> Floats:
+    """The predicted gain of each query by a ridge that did not see its split_key."""
+    scores = np.zeros(len(table))
+    for seen, unseen in GroupKFold(5).split(table.queries, groups=table.split_keys):
+        words = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, max_features=60_000)
+        known = words.fit_transform([table.queries[row] for row in seen])
+        ridge = Ridge(alpha=3.0, solver="sparse_cg").fit(known, table.gain[seen])
+        scores[unseen] = ridge.predict(words.transform([table.queries[row] for row in unseen]))
+    return scores
+
+
+def case(table: Table) -> Case:
+    scale = MTBENCH_SCALE if table.name == "mtbench" else 1.0
+    scores = out_of_fold(table)
+    order = np.argsort(scores, kind="stable")
+    assert table.weak is not None
+    assert table.strong is not None
+    return Case(
+        name=table.name, scores=scores[order], weak=table.weak[order] / scale, strong=table.strong[order] / scale
+    )
+
+
+def trial(case: Case, epsilon: float, delta: float, drawn: Ints, methods: Iterable[str], seed: int) -> dict[str, int]:
+    """How many of the whole set's queries each method sends to the weak model; 0 is uncertified."""
+    grid = np.quantile(case.scores, QUANTILES)
+    found = {}
+    for method in methods:
+        if method in ("future", "backlog"):
+            rows = (case.scores[drawn], case.weak[drawn], case.strong[drawn])
+            population = len(case.scores) if method == "backlog" else None
+            certificate = certify(*rows, epsilon=epsilon, delta=delta, grid=grid, population=population)
+            found[method] = case.sent_below(certificate.threshold)
+        else:
+            found[method] = by_bound(case, epsilon, delta, drawn, grid, method, seed)
+    return found
+
+
+def by_bound(case: Case, epsilon: float, delta: float, drawn: Ints, grid: Floats, method: str, seed: int) -> int:
+    thresholds = np.append(np.unique(grid), np.inf)
+    routed = np.searchsorted(case.scores[drawn], thresholds, side="left")
+    kept, sent = (margin[drawn] for margin in case.margins(epsilon))
+    test = plain if method == "plain" else BOUNDS[method]
+    passed = test(kept, sent, routed, epsilon, delta, np.random.default_rng(seed))
+    if method == "plain":  # the cheapest that looks good, whatever lies before it
+        last = int(np.flatnonzero(passed).max(initial=-1))
+    else:
+        last = len(passed) - 1 if passed.all() else int(np.argmin(passed)) - 1
+    return case.sent_below(float(thresholds[last])) if last >= 0 else 0
+
+
+def measure(
+    case: Case, epsilon: float, delta: float, splits: int, share: float, methods: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """One row per method."""
+    n, dice = len(case.scores), np.random.default_rng([len(case.scores), splits])
+    draws = [np.sort(dice.permutation(n)[: int(share * n)]) for _ in range(splits)]
+    sent = [trial(case, epsilon, delta, drawn, methods, seed) for seed, drawn in enumerate(draws)]
+    means, ends = case.means(epsilon), case.ends()
+    best = int(ends[means[ends] >= 0].max())
+    return [
+        {"set": case.name, "n": n, "epsilon": epsilon, "delta": delta, "method": method, "best": 100 * best / n}
+        | _told(np.array([each[method] for each in sent]), means, best)
+        for method in methods
+    ]
+
+
+def _told(sent: Ints, means: Floats, best: int) -> dict[str, Any]:
+    n, certified = len(means) - 1, sent > 0
+    broken = int(np.sum(certified & (means[sent] < 0)))
+    low, high = wilson(broken, int(certified.sum()))
+    return {
+        "certified": float(certified.mean()),
+        "broken": broken / max(1, int(certified.sum())),
+        "broken_low": low,
+        "broken_high": high,
+        "lost": 100 * float(best - sent.mean()) / n,
+        "lost_median": 100 * float(best - np.median(sent)) / n,
+    }
+
+
+def wilson(hits: int, tries: int) -> tuple[float, float]:
+    """The 95% score interval of a share."""
+    if not tries:
+        return 0.0, 1.0
+    z, share = 1.96, hits / tries
+    middle, half = share + z * z / (2 * tries), z * sqrt(share * (1 - share) / tries + z * z / (4 * tries * tries))
+    whole = 1 + z * z / tries
+    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)
+
+
+def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    told = []
+    for row in rows:
+        if row["method"] not in ("future", "backlog"):
+            continue
+        name = f"{row['set']} {row['epsilon']},{row['delta']} {row['method']}"
+        kept = row["broken"] <= row["delta"]
+        told.append({"name": f"{name}: broken", "value": row["broken"], "goal": row["delta"], "met": kept})
+        if row["n"] > LARGE:
+            near = row["lost"] <= MOST_LOST
+            told.append({"name": f"{name}: points lost", "value": row["lost"], "goal": MOST_LOST, "met": near})
+    return told
+
+
+def show(rows: list[dict[str, Any]], console: Console) -> None:
+    lines = Lines("set", "n", "ε, δ", "best", "method", "certified", "broken (95%)", "lost", "median")
+    for row in rows:
+        lines.add_row(
+            row["set"],
+            f"{row['n']:,}",
+            f"{row['epsilon']}, {row['delta']}",
+            f"{row['best']:.1f}",
+            row["method"],
+            f"{row['certified']:.0%}",
+            f"{row['broken']:.1%} ({row['broken_low']:.1%}–{row['broken_high']:.1%})",
+            f"{row['lost']:.1f}",
+            f"{row['lost_median']:.1f}",
+        )
+    console.print(lines)
+
+
+def main() -> int:
+    asked = _arguments()
+    try:
+        tables = load(asked.data / "dev" if (asked.data / "dev").is_dir() else asked.data)
+    except UnreadableSet as error:
+        print(f"scripts/bench contracts: {error}", file=sys.stderr)
+        return 2
+    cases = [case(table) for name, table in tables.items() if not asked.sets or name in asked.sets.split(",")]
+    methods = ("plain", *BOUNDS, "future", "backlog") if asked.bounds else ("plain", "future", "backlog")
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        jobs = [pool.submit(measure, c, *p, asked.splits, asked.share, methods) for c in cases for p in PROMISES]
+        rows = [row for job in jobs for row in job.result()]
+    told = {"splits": asked.splits, "share": asked.share, "rows": rows, "goals": goals(rows)}
+    if asked.json:
+        print(json.dumps(told))
+    else:
+        show(rows, Console(width=130))
+        for goal in told["goals"]:
+            if not goal["met"]:
+                print(f"missed: {goal['name']} is {goal['value']:.3g}, goal {goal['goal']:g}")
+    return 0 if all(goal["met"] for goal in told["goals"]) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench contracts", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "routing", help="folder of the sets")
+    parser.add_argument("--json", action="store_true", help="one JSON object with figures and goals")
+    parser.add_argument("--splits", type=int, default=500, help="random splits per set and promise (default 500)")
+    parser.add_argument("--share", type=float, default=0.5, help="of the rows that calibrate (default 0.5)")
+    parser.add_argument("--sets", help="only these, comma between")
+    parser.add_argument("--bounds", action="store_true", help="other tests beside ours")
+    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
