@@ -14,13 +14,15 @@ import httpx
 import psycopg
 import redis
 
-from orchestrator.adapters.embedded.cluster import CARRIER_FOLDERS
-from orchestrator.adapters.embedded.errors import BinaryMissing
-from orchestrator.adapters.embedded.ports import is_free
-from orchestrator.adapters.embedded.postgres import binaries
-from orchestrator.adapters.embedded.redis import find_server
-from orchestrator.adapters.health import available_memory_bytes
 from orchestrator.cli.server import NotRunning, connect, find_place, read_house
+from orchestrator.house import (
+    CARRIER_FOLDERS,
+    BinaryMissing,
+    available_memory_bytes,
+    find_redis_server,
+    is_free,
+    postgres_binaries,
+)
 from orchestrator.settings import Settings, environment_name
 from pennyroute import PennyrouteError
 from registry.load import load
@@ -111,7 +113,7 @@ def _built_in_models(folder: Path) -> Iterator[Check]:
 def _database(settings: Settings, folder: Path) -> Iterator[Check]:
     url = settings.database_url or read_house(folder).get("database_url")
     if url is None:
-        yield _binary("postgres", lambda: f"embedded, {binaries(next(iter(CARRIER_FOLDERS)))}")
+        yield _binary("postgres", lambda: f"embedded, {postgres_binaries(next(iter(CARRIER_FOLDERS)))}")
         return
     try:
         with psycopg.connect(url, connect_timeout=PATIENCE_S, prepare_threshold=None) as connection:
@@ -135,7 +137,7 @@ def _database(settings: Settings, folder: Path) -> Iterator[Check]:
 def _redis(settings: Settings, folder: Path) -> Iterator[Check]:
     url = settings.redis_url or read_house(folder).get("redis_url")
     if url is None:
-        yield _binary("redis", lambda: f"embedded, {find_server()[0]}")
+        yield _binary("redis", lambda: f"embedded, {find_redis_server()[0]}")
         return
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=PATIENCE_S, socket_timeout=PATIENCE_S) as client:

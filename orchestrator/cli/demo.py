@@ -16,16 +16,12 @@ import httpx
 import typer
 from rich.console import Console
 
-from orchestrator.adapters.embedded.ports import pick_free
-from orchestrator.adapters.embedded.process import ProcessSpec
-from orchestrator.adapters.embedded.supervisor import Supervisor
 from orchestrator.cli.demo_prompts import OPEN_MODEL, OPEN_SERVER, Prompt, read_prompts, write_replay
 from orchestrator.cli.demo_result import Row, row_of, sum_up
 from orchestrator.cli.demo_table import Board, explain, show_summary
-from orchestrator.cli.house import House, UpOptions, running_house
-from orchestrator.cli.programs import PYTHON
 from orchestrator.cli.progress import Progress, say_where
 from orchestrator.cli.screen import AsJson, screen, show_json
+from orchestrator.house import PYTHON, House, ProcessSpec, Supervisor, UpOptions, pick_free, running_house
 from pennyroute import Pennyroute
 from registry.load import load
 

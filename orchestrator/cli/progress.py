@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.adapters.embedded.supervisor import Event, EventKind
+from orchestrator.house import Event, EventKind
 
 
 class Progress:

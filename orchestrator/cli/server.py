@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.house import HOUSE_FILE
 from orchestrator.core.errors import ConfigError, PennyrouteError
+from orchestrator.house import HOUSE_FILE
 from orchestrator.settings import Settings, load
 from pennyroute import Pennyroute, Unreachable
 

@@ -13,10 +13,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from orchestrator.adapters.embedded.supervisor import Supervisor
-from orchestrator.cli.house import UpOptions, running_house
 from orchestrator.cli.progress import Progress, say_where
 from orchestrator.core.errors import PennyrouteError
+from orchestrator.house import Supervisor, UpOptions, running_house
 from orchestrator.settings import Settings, environment_name, load
 
 

@@ -20,8 +20,8 @@ import processes
 import psycopg
 from rich.console import Console
 
-from orchestrator.cli.house import House, UpOptions, running_house
 from orchestrator.cli.progress import Progress
+from orchestrator.house import House, UpOptions, running_house
 
 ROOT = Path(__file__).resolve().parents[2]
 LITELLM = "litellm[proxy]==1.106.*"

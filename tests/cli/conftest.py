@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import app
 from orchestrator.cli.demo import replay_house
-from orchestrator.cli.house import House
+from orchestrator.house import House
 from orchestrator.settings import Settings, environment_name
 
 Cli = Callable[..., Result]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel
 
-from orchestrator.cli.house import House
+from orchestrator.house import House
 from pennyroute import Answer, AsyncPennyroute, InvalidRequest, NotFound, Pennyroute, Unauthorized
 
 pytestmark = pytest.mark.slow

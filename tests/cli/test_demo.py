@@ -20,7 +20,7 @@ from orchestrator.adapters.wire.answers import Replay
 from orchestrator.cli.demo import ask_all
 from orchestrator.cli.demo_prompts import OPEN_MODEL, Prompt, Recorded, read_prompts, write_replay
 from orchestrator.cli.demo_result import row_of, sum_up
-from orchestrator.cli.house import House
+from orchestrator.house import House
 from pennyroute import Answer
 from registry.load import load
 from tests.cli.conftest import Cli

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orchestrator.cli.house import House
+from orchestrator.house import House
 from tests.cli.conftest import Cli
 
 pytestmark = pytest.mark.slow

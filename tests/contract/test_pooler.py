@@ -36,7 +36,8 @@ def pooled_url(empty_postgres_url: str, tmp_path: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     (tmp_path / "users").write_text(f'"{url.username}" "{url.password}"\n')
     (tmp_path / "ini").write_text(
-        f"[databases]\n* = host={url.hostname} port={url.port}\n[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
+        f"[databases]\n* = host={url.hostname} port={url.port}\n"
+        f"[pgbouncer]\nlisten_addr=127.0.0.1\nlisten_port={port}\n"
         f"auth_type=scram-sha-256\nauth_file={tmp_path}/users\npool_mode=transaction\ndefault_pool_size=3\n"
         "max_client_conn=100\nunix_socket_dir=\n"
     )

@@ -20,8 +20,8 @@ from psycopg.rows import dict_row
 from rich.console import Console
 
 from orchestrator.adapters.embedded.supervisor import Supervisor
-from orchestrator.cli.house import UpOptions, running_house
 from orchestrator.cli.progress import Progress
+from orchestrator.house import UpOptions, running_house
 from tests.database.server import family
 
 # What the wire server lists as an open server of our own: the local tier.

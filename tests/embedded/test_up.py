@@ -17,9 +17,9 @@ import psycopg
 import typer
 from typer.testing import CliRunner
 
-from orchestrator.cli.programs import FLEETS
 from orchestrator.cli.progress import three_requests
 from orchestrator.cli.up import up_command
+from orchestrator.house import FLEETS
 from tests.embedded.test_servers import running_on
 from workers import announce
 from workers import app as workers_app
@@ -28,7 +28,7 @@ UP = """
 import json, sys
 from pathlib import Path
 from rich.console import Console
-from orchestrator.cli.house import UpOptions
+from orchestrator.house import UpOptions
 from orchestrator.cli.up import plain_errors, up
 asked = json.loads(sys.argv[1])
 with plain_errors():

@@ -124,5 +124,5 @@ def test_a_damaged_file_of_a_package_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_download_is_refused(tmp_path: Path) -> None:
     variant = {"name": "q", "format": "gguf", "files": ("a.gguf",), "sha256": {"a.gguf": "0" * 64}}
     (tmp_path / "a.gguf").write_text("x")
-    with pytest.raises(DamagedWeights, match="remove it and put the file of .* in its place"):
+    with pytest.raises(DamagedWeights, match=r"remove it and put the file of .* in its place"):
         verify(local(variants=(variant,)), tmp_path)

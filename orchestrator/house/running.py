@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 
@@ -19,14 +20,23 @@ from orchestrator.adapters.embedded.errors import PortInUse
 from orchestrator.adapters.embedded.postgres import EmbeddedPostgres
 from orchestrator.adapters.embedded.process import ProcessSpec
 from orchestrator.adapters.embedded.redis import EmbeddedRedis
-from orchestrator.adapters.embedded.supervisor import Supervisor
+from orchestrator.adapters.embedded.supervisor import Event, Supervisor
 from orchestrator.adapters.postgres.migrate import MigrationReport, migrate
-from orchestrator.cli.programs import FLEETS, api_programs, beat_program, program_env, worker_programs
-from orchestrator.cli.progress import Progress
 from orchestrator.core.errors import ConfigError, StoreUnavailable
+from orchestrator.house.programs import FLEETS, api_programs, beat_program, program_env, worker_programs
 
 # In run/: where everything answers while it runs, for the other commands on this machine (0600: it holds URLs).
 HOUSE_FILE = "house.json"
+
+
+class Listener(Protocol):
+    """Who is told what starts and what happens; `calm` is called once everything runs."""
+
+    def done(self, what: str, detail: str, since_s: float) -> None: ...
+
+    def hear(self, event: Event) -> None: ...
+
+    def calm(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +73,7 @@ class House:
 
 @contextmanager
 def running_house(
-    options: UpOptions, progress: Progress, *, on_supervisor: Callable[[Supervisor], None] = lambda supervisor: None
+    options: UpOptions, progress: Listener, *, on_supervisor: Callable[[Supervisor], None] = lambda supervisor: None
 ) -> Iterator[House]:
     """Everything `up` starts, for the length of the `with`; for demos, benches and end-to-end tests too.
 
@@ -100,7 +110,7 @@ def _start(
     folder: DataFolder,
     listener: socket.socket,
     supervisor: Supervisor,
-    progress: Progress,
+    progress: Listener,
 ) -> tuple[str, str]:
     """Start all of it in order; the URLs of the database and of Redis."""
     folder.secret("admin-key")
