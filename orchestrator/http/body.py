@@ -190,8 +190,8 @@ class RouteBody(Strict):
     task: Task = Task.GENERATE
     input: Input
     query: str | None = Field(None, max_length=MAX_TEXT_CHARACTERS, description="rerank: what the input is ranked for")
-    options: OptionsBody = OptionsBody()
-    constraints: ConstraintsBody = ConstraintsBody()
+    options: OptionsBody = Field(default_factory=OptionsBody)
+    constraints: ConstraintsBody = Field(default_factory=ConstraintsBody)
     strategy: Annotated[
         Strategy | None, BeforeValidator(_strategy), Field(description="`claude_only` is another word for premium_only")
     ] = None
@@ -209,7 +209,7 @@ class InferBody(Strict):
     input: Input
     task: Task | None = Field(None, description="needed only for a model that can do several")
     query: str | None = Field(None, max_length=MAX_TEXT_CHARACTERS)
-    options: OptionsBody = OptionsBody()
+    options: OptionsBody = Field(default_factory=OptionsBody)
 
 
 class SearchBody(Strict):

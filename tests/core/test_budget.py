@@ -65,6 +65,16 @@ def test_a_hold_covers_every_usage_within_its_bounds(
     assert hold_nanousd(card, asked, at) >= cost_nanousd(card, usage, at)
 
 
+WRITES_UNASKED = [card for card in PAID if card.provider != "anthropic"]
+
+
+@pytest.mark.parametrize("card", WRITES_UNASKED, ids=[card.id for card in WRITES_UNASKED])
+def test_a_hold_covers_cache_writes_that_nobody_asked_for(card: Card) -> None:
+    asked = call("x" * 2_000, max_tokens=10, model_id=card.id)
+    usage = Usage(cache_write_tokens=input_bound_tokens(asked), output_tokens=10)
+    assert hold_nanousd(card, asked, AT) >= cost_nanousd(card, usage, AT)
+
+
 @given(text=st.text(max_size=300), images=st.integers(0, 3))
 def test_input_tokens_are_bounded_by_bytes(text: str, images: int) -> None:
     picture = Media(content_type="image/png", data=b"x")

@@ -23,6 +23,10 @@ CALLS = {
     "content": None,
     "tool_calls": [{"id": "c1", "function": {"name": "get_weather", "arguments": "{}"}}],
 }
+TWO_CALLS = {
+    **CALLS,
+    "tool_calls": [{"id": each, "function": {"name": "get_weather", "arguments": "{}"}} for each in ("c1", "c2")],
+}
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "sunny"}
 
 
@@ -72,6 +76,8 @@ WRONG: tuple[tuple[Any, str], ...] = (
     ({"input": [USER, RESULT]}, "input.1.tool_call_id"),
     ({"input": [USER, CALLS, USER]}, "input.2.role"),
     ({"input": [USER, CALLS, RESULT, RESULT]}, "input.3.tool_call_id"),
+    ({"input": [USER, TWO_CALLS, RESULT]}, "input.2"),
+    ({"input": [USER, TWO_CALLS, RESULT, USER]}, "input.3.role"),
     ({"input": [USER, {**USER, "tool_calls": CALLS["tool_calls"]}]}, "input.1.tool_calls"),
     ({"input": [{**USER, "tool_call_id": "c1"}]}, "input.0.tool_call_id"),
     ({"input": [USER] * 1_001}, "input"),
@@ -252,15 +258,11 @@ async def test_json_is_read_whatever_the_content_type_says(api: Api, content_typ
 
 
 async def test_a_body_past_the_limit_is_refused_while_it_arrives(api: Api) -> None:
-    pieces = 0
-
-    async def endless() -> Any:
-        nonlocal pieces
-        while True:
-            pieces += 1
+    async def pieces() -> Any:
+        for _ in range(65):
             yield b" " * 1_000_000
 
-    response = await api.client.post("/route", content=endless())
+    response = await api.client.post("/route", content=pieces())
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
