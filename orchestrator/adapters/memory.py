@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 from typing import Any
 from uuid import UUID
 
@@ -85,7 +86,10 @@ class MemoryLedger:
             held.ending = attempt.ending
             amounts = {Ending.SETTLED: attempt.cost_nanousd, Ending.RELEASED: 0}
             held.spent = amounts.get(attempt.ending, held.hold.amount_nanousd)
-        self.rows.setdefault(attempt.id, inference_row(inference, paid=attempt.hold_nanousd > 0))
+        row = inference_row(inference, paid=attempt.hold_nanousd > 0)
+        known = self.rows.get(attempt.id)
+        if known is None or known["ending"] == Ending.LAPSED:  # a lapse is corrected together with its attempt
+            self.rows[attempt.id] = row
 
     async def sweep(self, older_than_s: float) -> int:
         before = time.monotonic() - older_than_s
@@ -165,13 +169,18 @@ class MemoryInferences:
         return []
 
     async def expire_texts(self, keep_days: int) -> int:
-        return 0
+        before = datetime.now(UTC) - timedelta(days=keep_days)
+        gone = [row for row in self._of(None) if _has_text(row) and datetime.fromisoformat(row["created_at"]) < before]
+        for row in gone:
+            self._ledger.rows[UUID(row["id"])] = {**row, "input": None, "output": None}
+        return len(gone)
 
     def _of(self, tenant: str | None) -> list[Mapping[str, Any]]:
         return [row for row in self._ledger.rows.values() if tenant in (None, row["tenant"])]
 
 
 def _stats(task: str, model_id: str, tier: str, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    graded = [row["quality_score"] for row in rows if row["quality_score"] is not None]
     return {
         "task": task,
         "model_id": model_id,
@@ -180,7 +189,24 @@ def _stats(task: str, model_id: str, tier: str, rows: Sequence[Mapping[str, Any]
         "accepted": sum(row["accepted"] for row in rows),
         "failed": sum(row["error_code"] is not None for row in rows),
         "cost_nanousd": sum(row["cost_nanousd"] for row in rows),
+        "input_tokens": sum(row["input_tokens"] + row["cache_read_tokens"] + row["cache_write_tokens"] for row in rows),
+        "output_tokens": sum(row["output_tokens"] for row in rows),
+        "p50_latency_ms": _percentile([row["latency_ms"] for row in rows], 0.5),
+        "p95_latency_ms": _percentile([row["latency_ms"] for row in rows], 0.95),
+        "mean_quality": fmean(graded) if graded else None,
     }
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    """Between the two nearest values, as SQL's percentile_cont."""
+    ordered = sorted(values)
+    place = share * (len(ordered) - 1)
+    low = ordered[math.floor(place)]
+    return low + (ordered[math.ceil(place)] - low) * (place - math.floor(place))
+
+
+def _has_text(row: Mapping[str, Any]) -> bool:
+    return row["input"] is not None or row["output"] is not None
 
 
 class MemoryEmbeddings:
