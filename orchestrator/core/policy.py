@@ -18,6 +18,8 @@ LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
 PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
 _PREMIUM_TIERS = frozenset({Tier.PREMIUM})
 
+# A predicted latency is a prior: only a model that would miss the deadline at four times its speed is left out.
+_FASTEST_SHARE = 0.25
 _DERIVED = frozenset({"name", "version", "entries"})
 
 _DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
@@ -177,8 +179,10 @@ def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | 
         return None if card.billing is Billing.NONE else "no ladder leads to it, or its price is not known"
     if limits.max_cost_nanousd is not None and score.cost_nanousd > limits.max_cost_nanousd:
         return f"would cost about {usd(score.cost_nanousd)}, over constraints.max_cost_usd"
-    if limits.deadline_ms is not None and score.latency_ms > limits.deadline_ms:
-        return f"would take about {score.latency_ms} ms, over constraints.deadline_ms"
+    if request.model is not None:
+        return None  # a named model is respected: what is only predicted does not rule it out
+    if limits.deadline_ms is not None and score.latency_ms * _FASTEST_SHARE > limits.deadline_ms:
+        return f"would take about {score.latency_ms} ms, far over constraints.deadline_ms"
     if limits.min_quality is not None and score.p_adequate < limits.min_quality:
         return f"predicted quality {score.p_adequate:.2f} is under constraints.quality"
     return None

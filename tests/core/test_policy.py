@@ -150,6 +150,13 @@ def test_a_constraint_nobody_meets_says_why_for_each(constraints: Constraints, w
     assert why in refused.value.details["candidates"][PREMIUM]
 
 
+def test_a_deadline_leaves_out_only_what_would_miss_it_at_four_times_its_predicted_speed() -> None:
+    # a high request: 800 expected tokens, predicted 400 + 15 * 800 = 12,400 ms at a provider
+    assert PREMIUM in models(request(HARD, constraints=Constraints(deadline_ms=3_100)))
+    with pytest.raises(NotEligible, match="far over constraints.deadline_ms"):
+        plan(request(HARD, constraints=Constraints(deadline_ms=3_099), strategy=Strategy.PREMIUM_ONLY))
+
+
 def test_tiers_narrow_the_ladder() -> None:
     assert models(request(HARD, constraints=Constraints(tiers=frozenset({Tier.MID})))) == [MID]
 
@@ -166,6 +173,11 @@ def test_a_quality_asked_for_raises_the_threshold_of_every_rung() -> None:
 def test_a_named_model_is_the_whole_plan_and_any_answer_of_it_is_accepted() -> None:
     named = plan(request("Hi!", model="claude-opus"), ALL)
     assert [(rung.model_id, rung.threshold) for rung in named.rungs] == [("claude-opus-5-5", 0.0)]
+
+
+def test_a_named_model_is_not_ruled_out_by_what_is_only_predicted() -> None:
+    named = request(HARD, model=PREMIUM, constraints=Constraints(deadline_ms=1, min_quality=1.0))
+    assert models(named) == [PREMIUM]
 
 
 def test_a_named_model_still_keeps_the_strategy() -> None:
