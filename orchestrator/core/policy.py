@@ -307,7 +307,8 @@ def _signals(features: Features) -> Iterable[str]:
 
 
 def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:
-    some = "; ".join(f"{model}: {why}" for model, why in list(reasons.items())[:3])
+    nearest = sorted(reasons.items(), key=lambda reason: reason[1].startswith("tier "))  # asked for, so least news
+    some = "; ".join(f"{model}: {why}" for model, why in nearest[:3])
     return f"no model can {request.task} within this request's constraints ({some or 'none is registered'})."
 
 
