@@ -34,11 +34,13 @@ _PACE = 200  # bets change this often per remaining game; towards the end after 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
     """Labelled rows in the order of play, which must not depend on labels. `first[i]` is the first policy of the
-    walk under which row i goes to the weak model; `gain` is weak − reference in [-1, 1]."""
+    walk under which row i goes to the weak model; `gain` is weak − reference in [-1, 1]. Rows chosen with unequal
+    chance come with both columns multiplied by a weight ∝ 1 / chance, from `least_weight` to 1."""
 
     first: Ints
     reference: Floats
     gain: Floats
+    least_weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,10 +62,16 @@ class _Table:
     wealth: Floats
     total: Floats
     squares: Floats
-    seen: int = 0
+    seen: int
 
     def take(self, kept: Bools) -> _Table:
         return _Table(wealth=self.wealth[kept], total=self.total[kept], squares=self.squares[kept], seen=self.seen)
+
+
+def _opened(rows: Rows, claims: int) -> _Table:
+    """Before the first row; the guess of the squares supposes that rows the weak model may get are chosen often."""
+    squares = np.full(claims, _GUESS_ROWS * _GUESS_SECOND_MOMENT * rows.least_weight**2)
+    return _Table(wealth=np.ones(claims), total=np.zeros(claims), squares=squares, seen=0)
 
 
 def refuted(rows: Rows, claims: Claims, *, draw: float, population: int | None = None) -> Bools:
@@ -73,7 +81,7 @@ def refuted(rows: Rows, claims: Claims, *, draw: float, population: int | None =
     `population` they are drawn without replacement from that many, and the claim is about those only."""
     n = len(rows.gain)
     answer, column = np.zeros(len(claims.delta), dtype=np.bool_), np.arange(len(claims.delta))
-    table = _Table(wealth=np.ones(len(column)), total=np.zeros(len(column)), squares=np.zeros(len(column)))
+    table = _opened(rows, len(column))
     for start, stop in _rounds(n):
         table = _play(rows, claims, table, start, stop, n, population)
         chance = table.wealth * claims.delta
@@ -123,7 +131,7 @@ def _fair(margin: Floats, table: _Table, population: int) -> Floats:
 
 def _hedge(table: _Table, delta: Floats, rows_left: int, population: int | None) -> Floats:
     """The option's delta-hedge per unit of wealth: density / (chance × deviation of the sum still to come)."""
-    variance = (table.squares + _GUESS_ROWS * _GUESS_SECOND_MOMENT) / (table.seen + _GUESS_ROWS)
+    variance = table.squares / (table.seen + _GUESS_ROWS)
     weight = 1.0
     if population:  # the fewer rows stay undrawn, the more each drawn one still says
         weight = (population - table.seen) / max(population - table.seen - rows_left, 1)

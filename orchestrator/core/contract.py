@@ -100,6 +100,8 @@ def certify(
     delta: float,
     grid: ArrayLike | None = None,
     population: int | None = None,
+    inclusion: ArrayLike | None = None,
+    least_inclusion: float = 1.0,
     seed: int = 0,
 ) -> Certificate:
     """The cheapest certified threshold. Rows are independent draws from the task class; qualities lie in [0, 1].
@@ -107,13 +109,17 @@ def certify(
     `grid`: thresholds fixed without these rows, best some 200 quantiles of the scores of other traffic; without it
     every multiple of 1/256, which suits scores that are predicted gains or probabilities. `population`: the rows are
     drawn without replacement from that many, and the promise is about those only (a backlog), which asks for less.
+    `inclusion`: with which probability each row was chosen to be labelled, `least_inclusion` the smallest any row has;
+    labels are best spent on low scores, which the weak model may come to answer.
     Raises InvalidInput."""
     _check_promise(epsilon, delta)
-    sample = _ordered(_sample(scores, weak, reference, population))
+    sample = _ordered(_sample(scores, weak, reference, inclusion, least_inclusion))
+    _check_population(population, len(sample.scores), inclusion is not None)
     epsilon, delta = _rung(epsilon, EPSILONS), _rung(delta, DELTAS)
     game, draw = _shuffled(sample, seed)
     thresholds = _lattice(game.scores) if grid is None else np.append(np.unique(_column("grid", grid)), inf)
-    best = _walk(game, thresholds, epsilon, delta, draw, population)
+    least_weight = 1.0 if inclusion is None else least_inclusion
+    best = _walk(game, thresholds, epsilon, delta, draw, population, least_weight)
     return _certificate(sample, -inf if best is None else float(thresholds[best]), epsilon, delta)
 
 
@@ -128,12 +134,23 @@ def revoke(contract: Contract) -> Contract:
 
 
 def labels_needed(
-    scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, *, epsilon: float, delta: float
+    scores: ArrayLike,
+    weak: ArrayLike,
+    reference: ArrayLike,
+    *,
+    epsilon: float,
+    delta: float,
+    inclusion: ArrayLike | None = None,
+    least_inclusion: float = 1.0,
 ) -> int | None:
     """About how many labels in all would certify some policy that spares 5% of calls or more, from the observed means
     and variances; None if no policy keeps it on these rows by a margin that could be shown. An estimate, no promise."""
     _check_promise(epsilon, delta)
-    share, margin, second = _observed(_ordered(_sample(scores, weak, reference, None)), epsilon)
+    return _needed(_ordered(_sample(scores, weak, reference, inclusion, least_inclusion)), epsilon, delta)
+
+
+def _needed(ordered: _Sample, epsilon: float, delta: float) -> int | None:
+    share, margin, second = _observed(ordered, epsilon)
     worth = (share >= _LEAST_SHARE) & (margin > 0)
     margin, second = margin[worth], second[worth]
     if not len(margin):
@@ -147,12 +164,20 @@ def labels_needed(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sample:
+    """`weight` is least_inclusion / inclusion, in (0, 1]: rows chosen often count less."""
+
     scores: Floats
     weak: Floats
     reference: Floats
+    weight: Floats
 
-    def take(self, order: slice | NDArray[np.intp]) -> _Sample:
-        return _Sample(scores=self.scores[order], weak=self.weak[order], reference=self.reference[order])
+    @property
+    def columns(self) -> tuple[Floats, ...]:
+        return self.scores, self.weak, self.reference, self.weight
+
+    def take(self, order: NDArray[np.intp]) -> _Sample:
+        scores, weak, reference, weight = (column[order] for column in self.columns)
+        return _Sample(scores=scores, weak=weak, reference=reference, weight=weight)
 
 
 def _check_promise(epsilon: float, delta: float) -> None:
@@ -162,20 +187,36 @@ def _check_promise(epsilon: float, delta: float) -> None:
         raise InvalidInput(f"delta is {delta}; give a probability from {DELTAS[0]} to below 1", field="delta")
 
 
-def _sample(scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, population: int | None) -> _Sample:
+def _sample(
+    scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, inclusion: ArrayLike | None, least: float
+) -> _Sample:
+    found_scores = _column("scores", scores)
+    chance = _column("inclusion", np.ones(len(found_scores)) if inclusion is None else inclusion)
     found = _Sample(
-        scores=_column("scores", scores), weak=_column("weak", weak), reference=_column("reference", reference)
+        scores=found_scores,
+        weak=_column("weak", weak),
+        reference=_column("reference", reference),
+        weight=(least if inclusion is not None else 1.0) / np.maximum(chance, 1e-12),
     )
-    sizes = (len(found.scores), len(found.weak), len(found.reference))
+    sizes = tuple(len(column) for column in found.columns)
     if len(set(sizes)) > 1:
-        raise InvalidInput(f"scores, weak and reference have {sizes} rows; give one of each per query", field="scores")
-    for name in ("weak", "reference"):
-        values = getattr(found, name)
-        if np.any((values < 0) | (values > 1)):
-            raise InvalidInput(f"{name} holds {values.min()} to {values.max()}; scale qualities to [0, 1]", field=name)
-    if population is not None and population < sizes[0]:
-        raise InvalidInput(f"population is {population} for {sizes[0]} rows drawn from it", field="population")
+        raise InvalidInput(f"scores, weak, reference, inclusion have {sizes} rows; give one of each", field="scores")
+    _check_range("weak", found.weak, 0.0)
+    _check_range("reference", found.reference, 0.0)
+    _check_range("inclusion", chance, least if inclusion is not None else 1.0)
     return found
+
+
+def _check_range(name: str, values: Floats, low: float) -> None:
+    if np.any((values < low) | (values > 1)):
+        raise InvalidInput(f"{name} holds {values.min()} to {values.max()}; it must lie in [{low}, 1]", field=name)
+
+
+def _check_population(population: int | None, n: int, weighted: bool) -> None:
+    if population is not None and population < n:
+        raise InvalidInput(f"population is {population} for {n} rows drawn from it", field="population")
+    if population is not None and weighted:
+        raise InvalidInput("a population is drawn from evenly: give population or inclusion", field="population")
 
 
 def _column(name: str, values: ArrayLike) -> Floats:
@@ -190,14 +231,14 @@ def _rung(value: float, ladder: tuple[float, ...]) -> float:
 
 
 def _ordered(sample: _Sample) -> _Sample:
-    return sample.take(np.lexsort((sample.reference, sample.weak, sample.scores)))
+    return sample.take(np.lexsort(sample.columns[::-1]))
 
 
 def _shuffled(ordered: _Sample, seed: int) -> tuple[_Sample, float]:
     """The rows in an order that depends on which rows there are and on the seed, not on how they were given; and a
     uniform draw in (0, 1]. For a fixed hash both are as good as random and the same each time: nothing to re-roll."""
     digest = blake2b(seed.to_bytes(8, "little", signed=True), digest_size=16)
-    for column in (ordered.scores, ordered.weak, ordered.reference):
+    for column in ordered.columns:
         digest.update(column.tobytes())
     dice = np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest(), "little")))
     draw = 1.0 - float(dice.random())
@@ -212,13 +253,20 @@ def _lattice(scores: Floats) -> Floats:
 
 
 def _walk(
-    sample: _Sample, thresholds: Floats, epsilon: float, delta: float, draw: float, population: int | None
+    sample: _Sample,
+    thresholds: Floats,
+    epsilon: float,
+    delta: float,
+    draw: float,
+    population: int | None,
+    least_weight: float,
 ) -> int | None:
     """Index of the last threshold before the first that fails; None if the first fails."""
     rows = Rows(
         first=np.searchsorted(thresholds, sample.scores, side="right").astype(np.int64),
-        reference=sample.reference,
-        gain=sample.weak - sample.reference,
+        reference=sample.weight * sample.reference,
+        gain=sample.weight * (sample.weak - sample.reference),
+        least_weight=least_weight,
     )
     for start in range(0, len(thresholds), _STRIDE):
         stop = min(start + _STRIDE, len(thresholds))
@@ -239,33 +287,34 @@ def _refuted_on_all_rungs(
     return np.asarray(refuted(rows, claims, draw=draw, population=population).reshape(stop - start, -1).all(axis=1))
 
 
-def _certificate(sample: _Sample, threshold: float, epsilon: float, delta: float) -> Certificate:
-    routed = sample.scores < threshold
+def _certificate(ordered: _Sample, threshold: float, epsilon: float, delta: float) -> Certificate:
+    n, routed = len(ordered.scores), ordered.scores < threshold
     if routed.any():
-        margin = float(np.mean(np.where(routed, sample.weak, sample.reference) - (1 - epsilon) * sample.reference))
-        share = float(routed.mean())
+        served = np.where(routed, ordered.weak, ordered.reference) - (1 - epsilon) * ordered.reference
         return Certificate(
             state=State.MET,
             threshold=threshold,
             epsilon=epsilon,
             delta=delta,
-            n=len(routed),
-            weak_share=share,
-            margin=margin,
+            n=n,
+            weak_share=float(np.average(routed, weights=ordered.weight)),
+            margin=float(np.average(served, weights=ordered.weight)),
         )
-    needed = labels_needed(sample.scores, sample.weak, sample.reference, epsilon=epsilon, delta=delta)
-    more = None if needed is None else max(1, needed - len(routed))
+    needed = _needed(ordered, epsilon, delta)
+    more = None if needed is None else max(1, needed - n)
     state = State.REFERENCE if more is None else State.UNCERTIFIED
-    return Certificate(state=state, threshold=-inf, epsilon=epsilon, delta=delta, n=len(routed), more_labels=more)
+    return Certificate(state=state, threshold=-inf, epsilon=epsilon, delta=delta, n=n, more_labels=more)
 
 
 def _observed(ordered: _Sample, epsilon: float) -> tuple[Floats, Floats, Floats]:
     """For each threshold that parts these rows: share sent to the weak model, mean margin, mean squared margin."""
-    kept, sent = epsilon * ordered.reference, ordered.weak - (1 - epsilon) * ordered.reference
+    weight = ordered.weight / ordered.weight.mean()
+    kept = weight * epsilon * ordered.reference
+    sent = weight * (ordered.weak - (1 - epsilon) * ordered.reference)
     n, ends = len(kept), np.append(np.flatnonzero(np.diff(ordered.scores)), len(kept) - 1)  # equal scores go together
     margin = (kept.sum() + np.cumsum(sent - kept)[ends]) / n
     second = (np.square(kept).sum() + np.cumsum(np.square(sent) - np.square(kept))[ends]) / n
-    return (ends + 1) / n, margin, second
+    return np.cumsum(weight)[ends] / n, margin, second
 
 
 def _rounded(count: int) -> int:
