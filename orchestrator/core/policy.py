@@ -20,7 +20,7 @@ _PREMIUM_TIERS = frozenset({Tier.PREMIUM})
 
 # A predicted latency is a prior: only a model that would miss the deadline at four times its speed is left out.
 _FASTEST_SHARE = 0.25
-_DERIVED = frozenset({"name", "version", "entries"})
+_DERIVED = frozenset({"name", "version", "entries", "kept"})
 
 _DEFAULT_LADDERS: Mapping[str, tuple[str, ...]] = {
     Complexity.SIMPLE: ("local", "mid", "premium"),
@@ -56,14 +56,24 @@ class RoutingPolicy:
     """Twelve hex digits of the content's SHA-256: same rule, same version."""
     entries: frozenset[str] = field(init=False)
     """Every ladder entry."""
+    kept: dict[str, tuple[Card, ...]] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:12])
         object.__setattr__(self, "entries", frozenset(entry for ladder in self.ladders.values() for entry in ladder))
 
-    def reaches(self, card: Card, registry: Registry) -> bool:
-        """Whether some ladder leads to this card; the others answer only when a request names them."""
+    def reachable(self, registry: Registry) -> tuple[Card, ...]:
+        """The generate cards some ladder leads to; the others answer only when a request names them. Asked on
+        every request and the same for a registry, so the last answer is kept."""
+        kept = self.kept.get(registry.version)
+        if kept is None:
+            self.kept.clear()
+            kept = tuple(card for card in registry.for_task(Task.GENERATE) if self._reaches(card, registry))
+            self.kept[registry.version] = kept
+        return kept
+
+    def _reaches(self, card: Card, registry: Registry) -> bool:
         if not self.entries.isdisjoint(card.roles) or card.id in self.entries:
             return True
         return card.tier in self.entries and card.tier not in registry.by_role

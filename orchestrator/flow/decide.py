@@ -24,9 +24,9 @@ async def decide(deps: Deps, request: Request) -> Decision:
         read = reading.read(request)
         complexity = classify(read, policy)
         now, named = deps.clock.now(), registry.by_alias.get(request.model or "", request.model)
-        for card in registry.for_task(request.task):
-            wanted = card.id == named if named else policy.reaches(card, registry)
-            if wanted and card.id not in unavailable:
+        candidates = [c for c in (registry.cards.get(named),) if c] if named else policy.reachable(registry)
+        for card in candidates:
+            if card.id not in unavailable:
                 with suppress(UnpricedModel):  # without a score a paid card is not eligible, and says so
                     scores[card.id] = score(card, read, complexity, request.options, policy, now)
     plan = policies.choose(request, read, complexity, scores, policy, registry, unavailable)
