@@ -8,6 +8,7 @@ reference): a row whose score is below it goes to the weak model. Learn-then-Tes
 walk to be refuted, so its probability is at most delta however many thresholds there are. That asks for thresholds
 fixed without the rows that test them, their scores included: quantiles of these very scores will not do.
 
+The probability is that of one certificate: who certifies again on grown data until it holds spends delta each time.
 The answer does not depend on the order of the rows: they are sorted, then shuffled by a permutation drawn from a hash
 of the sorted rows. A larger epsilon or delta never gives a stricter policy: both are rounded down to a rung of a fixed
 ladder, and a threshold counts only if the claims of all laxer rungs are refuted too (which can only lower the risk).
@@ -102,7 +103,6 @@ def certify(
     population: int | None = None,
     inclusion: ArrayLike | None = None,
     least_inclusion: float = 1.0,
-    seed: int = 0,
 ) -> Certificate:
     """The cheapest certified threshold. Rows are independent draws from the task class; qualities lie in [0, 1].
 
@@ -116,8 +116,8 @@ def certify(
     sample = _ordered(_sample(scores, weak, reference, inclusion, least_inclusion))
     _check_population(population, len(sample.scores), inclusion is not None)
     epsilon, delta = _rung(epsilon, EPSILONS), _rung(delta, DELTAS)
-    game, draw = _shuffled(sample, seed)
-    thresholds = _lattice(game.scores) if grid is None else np.append(np.unique(_column("grid", grid)), inf)
+    game, draw = _shuffled(sample)
+    thresholds = _lattice(game.scores) if grid is None else _parting(_column("grid", grid), game.scores)
     least_weight = 1.0 if inclusion is None else least_inclusion
     best = _walk(game, thresholds, epsilon, delta, draw, population, least_weight)
     return _certificate(sample, -inf if best is None else float(thresholds[best]), epsilon, delta)
@@ -234,10 +234,10 @@ def _ordered(sample: _Sample) -> _Sample:
     return sample.take(np.lexsort(sample.columns[::-1]))
 
 
-def _shuffled(ordered: _Sample, seed: int) -> tuple[_Sample, float]:
-    """The rows in an order that depends on which rows there are and on the seed, not on how they were given; and a
-    uniform draw in (0, 1]. For a fixed hash both are as good as random and the same each time: nothing to re-roll."""
-    digest = blake2b(seed.to_bytes(8, "little", signed=True), digest_size=16)
+def _shuffled(ordered: _Sample) -> tuple[_Sample, float]:
+    """The rows in an order that depends on which rows there are, not on how they were given; and a uniform draw in
+    (0, 1]. Both are as good as random and the same each time: there is no seed to try until one certifies."""
+    digest = blake2b(digest_size=16)
     for column in ordered.columns:
         digest.update(column.tobytes())
     dice = np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest(), "little")))
@@ -250,6 +250,13 @@ def _lattice(scores: Floats) -> Floats:
     The walk over them is the walk over all multiples, which were fixed before any score was seen."""
     cells = np.unique(np.floor(scores / _LATTICE) + 1)
     return np.append((cells - 1) * _LATTICE, inf)
+
+
+def _parting(grid: Floats, scores: Floats) -> Floats:
+    """The grid and +inf, less those that part these scores as the next one does: what tests one tests the other."""
+    thresholds = np.append(np.unique(grid), inf)
+    below = np.searchsorted(np.sort(scores), thresholds, side="left")
+    return np.asarray(thresholds[np.append(np.diff(below) > 0, True)])
 
 
 def _walk(
