@@ -25,9 +25,10 @@ from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from orchestrator.core.bounds import MOST_AT_STAKE, Bools, Claims, Floats, Rows, refuted
+from orchestrator.core.bounds import MOST_AT_STAKE, Bools, Claims, Rows, refuted
+from orchestrator.core.calibration import Floats, Sample, column, observed, sample_of, shuffled
 from orchestrator.core.errors import InvalidInput
 
 METHOD = "hedged-betting-1"  # name and revision of the test; part of a contract's version
@@ -113,11 +114,11 @@ def certify(
     labels are best spent on low scores, which the weak model may come to answer.
     Raises InvalidInput."""
     _check_promise(epsilon, delta)
-    sample = _ordered(_sample(scores, weak, reference, inclusion, least_inclusion))
+    sample = sample_of(scores, weak, reference, inclusion, least_inclusion)
     _check_population(population, len(sample.scores), inclusion is not None)
     epsilon, delta = _rung(epsilon, EPSILONS), _rung(delta, DELTAS)
-    game, draw = _shuffled(sample)
-    thresholds = _lattice(game.scores) if grid is None else _parting(_column("grid", grid), game.scores)
+    game, draw = shuffled(sample)
+    thresholds = _lattice(game.scores) if grid is None else _parting(column("grid", grid), game.scores)
     least_weight = 1.0 if inclusion is None else least_inclusion
     best = _walk(game, thresholds, epsilon, delta, draw, population, least_weight)
     return _certificate(sample, -inf if best is None else float(thresholds[best]), epsilon, delta)
@@ -146,11 +147,11 @@ def labels_needed(
     """About how many labels in all would certify some policy that spares 5% of calls or more, from the observed means
     and variances; None if no policy keeps it on these rows by a margin that could be shown. An estimate, no promise."""
     _check_promise(epsilon, delta)
-    return _needed(_ordered(_sample(scores, weak, reference, inclusion, least_inclusion)), epsilon, delta)
+    return _needed(sample_of(scores, weak, reference, inclusion, least_inclusion), epsilon, delta)
 
 
-def _needed(ordered: _Sample, epsilon: float, delta: float) -> int | None:
-    share, margin, second = _observed(ordered, epsilon)
+def _needed(ordered: Sample, epsilon: float, delta: float) -> int | None:
+    share, margin, second = observed(ordered, epsilon)
     worth = (share >= _LEAST_SHARE) & (margin > 0)
     margin, second = margin[worth], second[worth]
     if not len(margin):
@@ -162,54 +163,11 @@ def _needed(ordered: _Sample, epsilon: float, delta: float) -> int | None:
     return needed if needed <= _MOST_LABELS else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Sample:
-    """`weight` is least_inclusion / inclusion, in (0, 1]: rows chosen often count less."""
-
-    scores: Floats
-    weak: Floats
-    reference: Floats
-    weight: Floats
-
-    @property
-    def columns(self) -> tuple[Floats, ...]:
-        return self.scores, self.weak, self.reference, self.weight
-
-    def take(self, order: NDArray[np.intp]) -> _Sample:
-        scores, weak, reference, weight = (column[order] for column in self.columns)
-        return _Sample(scores=scores, weak=weak, reference=reference, weight=weight)
-
-
 def _check_promise(epsilon: float, delta: float) -> None:
     if not 0 <= epsilon < 1:
         raise InvalidInput(f"epsilon is {epsilon}; give a share of quality from 0 to below 1", field="epsilon")
     if not DELTAS[0] <= delta < 1:
         raise InvalidInput(f"delta is {delta}; give a probability from {DELTAS[0]} to below 1", field="delta")
-
-
-def _sample(
-    scores: ArrayLike, weak: ArrayLike, reference: ArrayLike, inclusion: ArrayLike | None, least: float
-) -> _Sample:
-    found_scores = _column("scores", scores)
-    chance = _column("inclusion", np.ones(len(found_scores)) if inclusion is None else inclusion)
-    found = _Sample(
-        scores=found_scores,
-        weak=_column("weak", weak),
-        reference=_column("reference", reference),
-        weight=(least if inclusion is not None else 1.0) / np.maximum(chance, 1e-12),
-    )
-    sizes = tuple(len(column) for column in found.columns)
-    if len(set(sizes)) > 1:
-        raise InvalidInput(f"scores, weak, reference, inclusion have {sizes} rows; give one of each", field="scores")
-    _check_range("weak", found.weak, 0.0)
-    _check_range("reference", found.reference, 0.0)
-    _check_range("inclusion", chance, least if inclusion is not None else 1.0)
-    return found
-
-
-def _check_range(name: str, values: Floats, low: float) -> None:
-    if np.any((values < low) | (values > 1)):
-        raise InvalidInput(f"{name} holds {values.min()} to {values.max()}; it must lie in [{low}, 1]", field=name)
 
 
 def _check_population(population: int | None, n: int, weighted: bool) -> None:
@@ -219,30 +177,8 @@ def _check_population(population: int | None, n: int, weighted: bool) -> None:
         raise InvalidInput("a population is drawn from evenly: give population or inclusion", field="population")
 
 
-def _column(name: str, values: ArrayLike) -> Floats:
-    column = np.asarray(values, dtype=np.float64) + 0.0  # −0.0 and 0.0 are one score
-    if column.ndim != 1 or not len(column) or not np.all(np.isfinite(column)):
-        raise InvalidInput(f"{name} has shape {column.shape}; give one row or more of finite numbers", field=name)
-    return column
-
-
 def _rung(value: float, ladder: tuple[float, ...]) -> float:
     return max(rung for rung in ladder if rung <= value)
-
-
-def _ordered(sample: _Sample) -> _Sample:
-    return sample.take(np.lexsort(sample.columns[::-1]))
-
-
-def _shuffled(ordered: _Sample) -> tuple[_Sample, float]:
-    """The rows in an order that depends on which rows there are, not on how they were given; and a uniform draw in
-    (0, 1]. Both are as good as random and the same each time: there is no seed to try until one certifies."""
-    digest = blake2b(digest_size=16)
-    for column in ordered.columns:
-        digest.update(column.tobytes())
-    dice = np.random.Generator(np.random.PCG64(int.from_bytes(digest.digest(), "little")))
-    draw = 1.0 - float(dice.random())
-    return ordered.take(dice.permutation(len(ordered.scores))), draw
 
 
 def _lattice(scores: Floats) -> Floats:
@@ -260,7 +196,7 @@ def _parting(grid: Floats, scores: Floats) -> Floats:
 
 
 def _walk(
-    sample: _Sample,
+    sample: Sample,
     thresholds: Floats,
     epsilon: float,
     delta: float,
@@ -294,7 +230,7 @@ def _refuted_on_all_rungs(
     return np.asarray(refuted(rows, claims, draw=draw, population=population).reshape(stop - start, -1).all(axis=1))
 
 
-def _certificate(ordered: _Sample, threshold: float, epsilon: float, delta: float) -> Certificate:
+def _certificate(ordered: Sample, threshold: float, epsilon: float, delta: float) -> Certificate:
     n, routed = len(ordered.scores), ordered.scores < threshold
     if routed.any():
         served = np.where(routed, ordered.weak, ordered.reference) - (1 - epsilon) * ordered.reference
@@ -311,17 +247,6 @@ def _certificate(ordered: _Sample, threshold: float, epsilon: float, delta: floa
     more = None if needed is None else max(1, needed - n)
     state = State.REFERENCE if more is None else State.UNCERTIFIED
     return Certificate(state=state, threshold=-inf, epsilon=epsilon, delta=delta, n=n, more_labels=more)
-
-
-def _observed(ordered: _Sample, epsilon: float) -> tuple[Floats, Floats, Floats]:
-    """For each threshold that parts these rows: share sent to the weak model, mean margin, mean squared margin."""
-    weight = ordered.weight / ordered.weight.mean()
-    kept = weight * epsilon * ordered.reference
-    sent = weight * (ordered.weak - (1 - epsilon) * ordered.reference)
-    n, ends = len(kept), np.append(np.flatnonzero(np.diff(ordered.scores)), len(kept) - 1)  # equal scores go together
-    margin = (kept.sum() + np.cumsum(sent - kept)[ends]) / n
-    second = (np.square(kept).sum() + np.cumsum(np.square(sent) - np.square(kept))[ends]) / n
-    return np.cumsum(weight)[ends] / n, margin, second
 
 
 def _rounded(count: int) -> int:
