@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 MOST_AT_STAKE = 0.9  # of the wealth, should the worst margin come: no single row can ruin the game
 _GUESS_ROWS, _GUESS_SECOND_MOMENT = 30.0, 0.1  # the squared margins before the first row is seen: weight and mean
 _LOST = 1e-6  # a claim with this chance left is given up: it saves most of the work
-_PACE = 200  # bets change this often per remaining game; towards the end after every row
+_PACE = 50  # bets change this often per remaining game; towards the end after every row
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
