@@ -198,7 +198,8 @@ async def test_a_day_begins_at_midnight_of_the_budgets_time_zone_across_a_clock_
         start, end = await one(
             connection,
             "select period_start_v1('day', 'Europe/Berlin', at)::text, period_end_v1('day', 'Europe/Berlin',"
-            " period_start_v1('day', 'Europe/Berlin', at))::text from (select timestamptz '2026-10-25T12:00:00Z' as at) as v",
+            " period_start_v1('day', 'Europe/Berlin', at))::text"
+            " from (select timestamptz '2026-10-25T12:00:00Z' as at) as v",
         )
         assert (start, end) == ("2026-10-24 22:00:00+00", "2026-10-25 23:00:00+00")  # a day of 25 hours
 
