@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not asked.redis_url:
         print("no Redis to take work from: set REDIS_URL or give --redis-url", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=asked.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=asked.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("celery.worker.strategy", "celery.app.trace"):  # two lines per batch, drowning the rest
         logging.getLogger(name).setLevel(logging.WARNING)
     settings = WorkerSettings(

@@ -85,9 +85,7 @@ class _Graph:
         try:
             value = self.weights[name].astype(np.float32, copy=False)
         except KeyError as error:
-            raise UnsupportedGraph(
-                f"model.safetensors has no tensor {name!r}; it is not a BERT encoder"
-            ) from error
+            raise UnsupportedGraph(f"model.safetensors has no tensor {name!r}; it is not a BERT encoder") from error
         return self.constant(name, value.T if transposed else value)
 
     def embeddings(self) -> str:
@@ -125,9 +123,7 @@ class _Graph:
         return self.add("Reshape", mixed, self.ints(0, 0, self.hidden))
 
     def split_heads(self, name: str, state: str, order: list[int]) -> str:
-        parts = self.add(
-            "Reshape", self.dense(name, state), self.ints(0, 0, self.heads, self.hidden // self.heads)
-        )
+        parts = self.add("Reshape", self.dense(name, state), self.ints(0, 0, self.heads, self.hidden // self.heads))
         return self.add("Transpose", parts, perm=order)
 
     def dense(self, name: str, state: str) -> str:
@@ -150,12 +146,9 @@ class _Graph:
     def model(self) -> onnx.ModelProto:
         shape = ["batch", "tokens"]
         inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, shape)
-            for name in ("input_ids", "attention_mask")
+            helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")
         ]
         output = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["batch", self.hidden])
         graph = helper.make_graph(self.nodes, "bert", inputs, [output], list(self.constants.values()))
         opset = helper.make_opsetid("", OPSET)
-        return helper.make_model(
-            graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="pennyroute"
-        )
+        return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="pennyroute")

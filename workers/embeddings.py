@@ -114,9 +114,7 @@ def _texts(item: Item, task: Task, prefixes: Prefixes) -> list[str] | WorkerErro
     if not item.texts and (task is Task.RERANK or item.query is None):
         return WorkerError(Code.INVALID_INPUT, f"{task} needs at least one text; `texts` is empty")
     if task is Task.RERANK and item.query is None:
-        return WorkerError(
-            Code.INVALID_INPUT, "rerank needs a `query` to compare the texts with; none was given"
-        )
+        return WorkerError(Code.INVALID_INPUT, "rerank needs a `query` to compare the texts with; none was given")
     documents = [prefixes.document + text for text in item.texts]
     return documents if item.query is None else [*documents, prefixes.query + item.query]
 
@@ -148,9 +146,7 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = (
-        False  # the arena keeps the largest batch's memory for ever; no slower without
-    )
+    options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever; no slower without
     return options
 
 

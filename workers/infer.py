@@ -64,9 +64,7 @@ def _run(
 ) -> tuple[Sequence[Result | WorkerError], Mapping[str, float]]:
     left_s = order.deadline - time.time()
     if left_s <= 0:
-        raise WorkerError(
-            Code.TIMEOUT, f"the deadline passed {-left_s:.1f} s before work began; nothing was done"
-        )
+        raise WorkerError(Code.TIMEOUT, f"the deadline passed {-left_s:.1f} s before work began; nothing was done")
     _refuse_poison(order, redis)
     batch = Batch(task=_task(order), items=_items(packed), deadline=time.monotonic() + left_s)
     return runtime.run(order.model, batch)
@@ -89,9 +87,7 @@ def _task(order: Order) -> Task:
     try:
         return Task(order.task)
     except ValueError as error:
-        raise WorkerError(
-            Code.INVALID_CONFIG, f"no task {order.task!r}; API and workers differ in version"
-        ) from error
+        raise WorkerError(Code.INVALID_CONFIG, f"no task {order.task!r}; API and workers differ in version") from error
 
 
 def _items(packed: bytes) -> tuple[Item, ...]:

@@ -19,9 +19,7 @@ def _entry(task: str, schedule: Any, expires_s: float) -> dict[str, Any]:
 BEAT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "sweep the ledger": _entry("pennyroute.upkeep.sweep_ledger", 60.0, 55.0),
-        "make next month's partition": _entry(
-            "pennyroute.upkeep.ensure_partitions", crontab(minute=7), 3000.0
-        ),
+        "make next month's partition": _entry("pennyroute.upkeep.ensure_partitions", crontab(minute=7), 3000.0),
         "expire texts": _entry("pennyroute.upkeep.expire_texts", crontab(minute=23), 3000.0),
     }
 )

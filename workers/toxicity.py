@@ -21,9 +21,7 @@ from workers.runtime import Batch, Code, Item, Machine, Result, WorkerError
 WORDS_FILE = Path(__file__).with_name("toxicity_words.toml")
 TOXIC_FROM = 0.5
 LONGEST_CHARACTERS = 200_000
-LOOK_ALIKES = str.maketrans(
-    {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"}
-)
+LOOK_ALIKES = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"})
 TOKEN = re.compile(r"[a-z0-9@$!]*[a-z][a-z0-9@$!]*[a-z0-9]")  # with a letter; a closing "!" is punctuation
 
 
@@ -41,10 +39,7 @@ WordList = Mapping[str, Category]
 def load(card: Card, machine: Machine) -> WordList:
     """The shipped list, compiled. It needs nothing that could be missing."""
     content = tomllib.loads(WORDS_FILE.read_text(encoding="utf-8"))
-    return {
-        name: Category(pattern=_pattern(each["words"]), weight=each["weight"])
-        for name, each in content.items()
-    }
+    return {name: Category(pattern=_pattern(each["words"]), weight=each["weight"]) for name, each in content.items()}
 
 
 def infer(loaded: WordList, batch: Batch) -> list[Result | WorkerError]:

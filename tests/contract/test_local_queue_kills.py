@@ -53,9 +53,7 @@ async def _until_held(url: str, messages: int) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _with_work(
-    url: str, provider: LocalQueueProvider, texts: int, timeout_s: float
-) -> asyncio.Task[Reply]:
+async def _with_work(url: str, provider: LocalQueueProvider, texts: int, timeout_s: float) -> asyncio.Task[Reply]:
     """A call that a worker with a loaded model is working on."""
     await provider.complete(call("load the model"))
     await _until_held(url, 0)

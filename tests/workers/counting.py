@@ -43,9 +43,7 @@ def infer(loaded: bytearray, batch: Batch) -> Sequence[Result | WorkerError]:
         batch.check_time()
         time.sleep(0.005)
         found = [_measure(item) for item in batch.items]
-        return (
-            found[:-1] if any("lose one" in item.texts for item in batch.items) and len(found) > 1 else found
-        )
+        return found[:-1] if any("lose one" in item.texts for item in batch.items) and len(found) > 1 else found
     finally:
         with seen.lock:
             seen.concurrent -= 1

@@ -39,11 +39,7 @@ def test_every_room_opens_a_modality_with_load_and_infer() -> None:
 def test_every_room_can_run_a_model_that_comes_with_a_package() -> None:
     cards = load().cards.values()
     for queue, room in ROOMS.items():
-        assert [
-            card.id
-            for card in cards
-            if card.queue == queue and card.provider == "builtin" and room.serves(card)
-        ]
+        assert [card.id for card in cards if card.queue == queue and card.provider == "builtin" and room.serves(card)]
 
 
 def test_every_beat_entry_has_a_task_and_goes_to_upkeep() -> None:

@@ -236,9 +236,7 @@ def test_a_downloaded_model_with_cls_pooling_takes_the_first_token(
     assert vector @ embed(encoder, "A cat sits on the mat.")[0] < 0.99
 
 
-def test_a_card_with_other_dimensions_than_its_weights_is_refused(
-    card: Card, folder: Path, tmp_path: Path
-) -> None:
+def test_a_card_with_other_dimensions_than_its_weights_is_refused(card: Card, folder: Path, tmp_path: Path) -> None:
     linked(folder, tmp_path / "downloaded")
     with pytest.raises(WorkerError) as told:
         embeddings.load(downloaded(card, dimensions=768), Machine(models_dir=tmp_path))
@@ -251,7 +249,5 @@ def test_another_architecture_is_refused_by_name(folder: Path, tmp_path: Path) -
     config = json.loads((copy / "config.json").read_text()) | {"model_type": "xlm-roberta"}
     (copy / "config.json").unlink()
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(
-        UnsupportedGraph, match="model_type = 'xlm-roberta'; only 'bert' can be run without torch"
-    ):
+    with pytest.raises(UnsupportedGraph, match="model_type = 'xlm-roberta'; only 'bert' can be run without torch"):
         build_graph(copy, "mean")

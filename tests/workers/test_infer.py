@@ -28,9 +28,7 @@ def redis(redis_url: str) -> Iterator[Redis]:
 def runtime(tmp_path: Path) -> Runtime:
     counting.seen = counting.Ledger()
     registry = load().with_cards([card("first")])
-    return Runtime(
-        registry, {"sentiment": Room(module="tests.workers.counting")}, Machine(models_dir=tmp_path)
-    )
+    return Runtime(registry, {"sentiment": Room(module="tests.workers.counting")}, Machine(models_dir=tmp_path))
 
 
 def order(redis: Redis, *texts: str, packed: bytes | None = None, **changes: Any) -> Order:

@@ -159,9 +159,7 @@ def two_page_tiff() -> bytes:
     ],
     ids=["empty", "pdf", "cut png", "cut jpeg", "bomb", "large", "false claim", "one pixel", "two pages"],
 )
-def test_an_image_that_cannot_be_read_is_refused_with_a_reason(
-    engine: Any, image: bytes, message: str
-) -> None:
+def test_an_image_that_cannot_be_read_is_refused_with_a_reason(engine: Any, image: bytes, message: str) -> None:
     error = read(engine, image)
     assert isinstance(error, WorkerError)
     assert error.code is Code.INVALID_INPUT

@@ -60,9 +60,7 @@ def test_each_item_gets_its_own_result(registry: Registry, tmp_path: Path, seen:
     assert set(timings) == {"load", "inference"}
 
 
-def test_an_item_that_blows_up_spoils_no_other(
-    registry: Registry, tmp_path: Path, seen: counting.Ledger
-) -> None:
+def test_an_item_that_blows_up_spoils_no_other(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
     results, _ = runtime(registry, tmp_path).run("first", batch("one", "explode", "refuse", "four"))
     assert told(results) == [[3], "inference_failed", "invalid_input", [4]]
     assert str(results[1]) == "inference failed: RuntimeError: the library blew up"
@@ -90,9 +88,7 @@ def test_a_model_is_loaded_once_by_many_threads_and_runs_one_inference_at_a_time
     assert seen.most_concurrent == 1
 
 
-def test_the_model_used_longest_ago_makes_room(
-    registry: Registry, tmp_path: Path, seen: counting.Ledger
-) -> None:
+def test_the_model_used_longest_ago_makes_room(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
     small = runtime(registry, tmp_path, Limits(models=2))
     for name in ("first", "second", "first", "third", "first", "second"):
         small.run(name, batch("x"))

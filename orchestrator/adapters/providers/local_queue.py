@@ -93,9 +93,7 @@ class LocalQueueProvider:
         otherwise a list with one entry per text or image. Raises InferenceFailed with the worker's code,
         CallTimedOut, CallUnreachable (no Redis), CallRefused, CallBroken."""
         line = self._line(call)
-        waiting = _Waiting(
-            packed_item(call), asyncio.get_running_loop().create_future(), time.time() + call.timeout_s
-        )
+        waiting = _Waiting(packed_item(call), asyncio.get_running_loop().create_future(), time.time() + call.timeout_s)
         self._read_replies()
         self._join(line, waiting)
         try:
@@ -182,9 +180,7 @@ class LocalQueueProvider:
             "sent": time.time(),
         }
         pipe = self._redis.pipeline(transaction=True)
-        pipe.set(
-            key, payload([call.item for call in calls]), ex=int(deadline - time.time()) + PAYLOAD_GRACE_S
-        )
+        pipe.set(key, payload([call.item for call in calls]), ex=int(deadline - time.time()) + PAYLOAD_GRACE_S)
         pipe.lpush(line.queue, message(batch, line.queue, kwargs))
         try:
             await pipe.execute()

@@ -111,9 +111,7 @@ def _outcome(result: Mapping[str, Any], reply: Mapping[str, Any]) -> Reply | Cal
     if "error" in result:
         return _failure(result["error"], reply["model"])
     found = result["ok"]
-    return Reply(
-        usage=Usage(input_tokens=found.get("tokens", 0)), data=_data(found), timings_ms=reply["timings_ms"]
-    )
+    return Reply(usage=Usage(input_tokens=found.get("tokens", 0)), data=_data(found), timings_ms=reply["timings_ms"])
 
 
 def _data(found: Mapping[str, Any]) -> Any:

@@ -137,9 +137,7 @@ class FleetReader:
         if (seen := self._seen.get(card.queue or "")) is None:
             return f"{card.queue} has no worker on this installation yet"
         if any(card.queue in worker.queues for worker in self._workers):
-            return (
-                f"the {card.queue} worker does not know {card.id}; restart it so that it reads today's cards"
-            )
+            return f"the {card.queue} worker does not know {card.id}; restart it so that it reads today's cards"
         ago_s = max(0.0, time.time() - seen)
         return f"no {card.queue} worker is running (last seen {ago_s:.0f} s ago); `pennyroute up` restarts it"
 
