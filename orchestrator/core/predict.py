@@ -1,0 +1,149 @@
+"""Applies a trained artefact: P(adequate) of any model for a text, and the gain of one over another. Learns nothing.
+
+A model is one number, its ability: the log-odds that its answer to an average query is adequate. A query is two: how
+easy it is for everyone, and its reach, by how much ability matters more (or less) on it than usual:
+
+    logit P(adequate) = ability + ease + reach × (ability − CENTRE)
+
+a two-parameter item-response model (Birnbaum 1968) whose item parameters are read off the text, so that models which
+were never asked the query, or did not exist when the artefact was trained, can be placed on it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orchestrator.core import lexical
+from orchestrator.core.errors import InvalidInput
+
+FORMAT = 1
+CENTRE = 0.4  # log-odds of 0.6: the mean ability of the models the artefacts are trained on
+LEAST_PRIOR, MOST_PRIOR = 0.02, 0.98  # a quality prior of 0 or 1 would be a certainty nobody has
+_PRIOR_DEVIATION = 1.0  # of a card's true ability around its quality prior, in log-odds
+_NEWTON_STEPS = 8
+_CLIP = 4.0  # deviations a signal may be away from its training mean
+
+Floats = NDArray[np.float32]
+Bytes8 = NDArray[np.int8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What the artefact says of one text, in log-odds."""
+
+    ease: float
+    reach: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Weights of ease and reach (2 rows): per word bucket in int8 steps, per signal, per vector dimension."""
+
+    words: Bytes8
+    steps: Floats
+    signals: Floats
+    vectors: Floats | None
+    bias: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A trained artefact, ready to read texts. Make it with `load`."""
+
+    version: str
+    weights: Floats
+    mean: Floats
+    deviation: Floats
+    fast: _Head
+    full: _Head
+
+    def read(self, text: str, vector: ArrayLike | None = None) -> Reading:
+        """The text's ease and reach. `vector` is its MiniLM embedding (384, unit length) where there is one;
+        without it a head trained without vectors answers, in well under a millisecond."""
+        head = self.fast if vector is None else self.full
+        found = lexical.counts(text, len(self.weights))
+        buckets = np.fromiter(found, dtype=np.intp, count=len(found))
+        values = np.fromiter(found.values(), dtype=np.float32, count=len(found)) * self.weights[buckets]
+        length = float(np.sqrt((values * values).sum())) or 1.0
+        signals = (np.array(lexical.signals(text), dtype=np.float32) - self.mean) / self.deviation
+        total = head.bias + head.signals @ np.clip(signals, -_CLIP, _CLIP)
+        total = total + head.steps * (head.words[:, buckets].astype(np.float32) @ (values / length))
+        if vector is not None and head.vectors is not None:
+            total = total + head.vectors @ np.asarray(vector, dtype=np.float32)
+        return Reading(ease=float(total[0]), reach=float(total[1]))
+
+    def gain(self, reading: Reading, weak: float, strong: float) -> float:
+        """Expected quality of the model of ability `strong` less that of ability `weak`, in [−1, 1]."""
+        return p_adequate(reading, strong) - p_adequate(reading, weak)
+
+
+def ability(quality_prior: float) -> float:
+    """Log-odds of a card's quality prior (its share of adequate answers to average queries)."""
+    if not 0 <= quality_prior <= 1:
+        raise InvalidInput(f"a quality prior is a share in [0, 1]; {quality_prior} is not: correct the card")
+    share = min(MOST_PRIOR, max(LEAST_PRIOR, quality_prior))
+    return math.log(share / (1 - share))
+
+
+def p_adequate(reading: Reading, ability: float) -> float:
+    """Probability that a model of this ability answers this query adequately. Never falls as ability rises."""
+    # A reach below −1 would say that better models do worse here; text alone is no evidence for that.
+    odds = ability + reading.ease + max(-1.0, reading.reach) * (ability - CENTRE)
+    return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+
+
+def adapted(prior: float, labels: Sequence[tuple[Reading, float]]) -> float:
+    """The ability of a model after outcomes in [0, 1] of queries read by the artefact: the most probable one, with a
+    normal prior of deviation 1 around `prior`. No labels give the prior; few move it a little."""
+    found = prior
+    for _ in range(_NEWTON_STEPS if labels else 0):
+        slope, curvature = (prior - found) / _PRIOR_DEVIATION**2, 1 / _PRIOR_DEVIATION**2
+        for reading, outcome in labels:
+            p, weight = p_adequate(reading, found), 1 + max(-1.0, reading.reach)
+            slope += weight * (outcome - p)
+            curvature += weight**2 * p * (1 - p)
+        found += max(-1.0, min(1.0, slope / curvature))
+    return found
+
+
+def load(data: bytes) -> Predictor:
+    """The predictor of an artefact's bytes (an .npz written by scripts/train-router). Raises InvalidInput."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+            facts = json.loads(str(arrays["facts"]))
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidInput(f"the routing artefact cannot be read ({error}): run scripts/train-router again") from error
+    if facts["format"] != FORMAT or tuple(facts["signals"]) != lexical.SIGNALS:
+        raise InvalidInput(
+            f"the routing artefact has format {facts['format']} and {len(facts['signals'])} signals; this one reads "
+            f"format {FORMAT} with {len(lexical.SIGNALS)}: run scripts/train-router again"
+        )
+    return Predictor(
+        version=facts["version"],
+        weights=arrays["weights"].astype(np.float32),
+        mean=arrays["mean"],
+        deviation=arrays["deviation"],
+        fast=_head(arrays, "fast"),
+        full=_head(arrays, "full"),
+    )
+
+
+def _head(arrays: dict[str, NDArray[np.generic]], name: str) -> _Head:
+    def of(part: str) -> Floats:
+        return np.asarray(arrays[f"{name}_{part}"], dtype=np.float32)
+
+    return _Head(
+        words=np.asarray(arrays[f"{name}_words"], dtype=np.int8),
+        steps=of("steps"),
+        signals=of("signals"),
+        vectors=of("vectors") if f"{name}_vectors" in arrays else None,
+        bias=of("bias"),
+    )
