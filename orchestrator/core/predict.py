@@ -95,7 +95,7 @@ def ability(quality_prior: float) -> float:
 def p_adequate(reading: Reading, ability: float) -> float:
     """Probability that a model of this ability answers this query adequately. Never falls as ability rises."""
     # A reach below −1 would say that better models do worse here; text alone is no evidence for that.
-    odds = ability + reading.ease + max(-1.0, reading.reach) * (ability - CENTRE)
+    odds = CENTRE + reading.ease + (1 + max(-1.0, reading.reach)) * (ability - CENTRE)
     return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
 
 

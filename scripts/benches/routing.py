@@ -64,11 +64,11 @@ def _measure(asked: argparse.Namespace, say: Callable[[str], None], began_s: flo
         _views[name] = view(table, asked.cache, say)
     say(f"{sum(map(len, _tables.values()))} queries of {len(_tables)} sets read")
     found = _all_sets(asked.jobs, say)
+    if asked.scores:
+        _write_out_of_fold(asked.scores, found)
     sets = {name: report.figures(_tables[name], found[name]) for name in PAIRS if name in found}
     told = {"sets": sets, "goals": report.goals(sets), "mean_of_8": _means(sets), "quick": asked.quick}
     told["seconds"] = round(time.monotonic() - began_s)
-    if asked.scores:
-        _write_out_of_fold(asked.scores, found)
     if asked.json:
         print(json.dumps(told))
     else:

@@ -24,6 +24,7 @@ ANSWER_WEIGHT, AGREEMENT_WEIGHT = 2.0, 4.0  # of their signals' kernels beside t
 TOPIC_WEIGHT, TOPIC_SHARPNESS = 0.3, 8.0
 SOFT_LABELS = 1500.0  # other models' outcomes count as much as the label itself at this many labels
 LEAST_OTHER_MODELS = 3
+LEAST_SPREAD = 0.01  # of a direction beside the widest
 BIG = 2000  # labels from which leaves may not be small, and boosting pays
 
 
@@ -170,7 +171,8 @@ class _Basis:
     directions: Matrix
 
     def of(self, rows: sparse.csr_matrix | Matrix) -> Floats:
-        return np.asarray((rows if self.mean is None else rows - self.mean) @ self.directions.T)
+        moved = np.asarray((rows if self.mean is None else rows - self.mean) @ self.directions.T)
+        return np.round(moved.astype(np.float64), 4)  # so that the last bit never decides a split
 
 
 def _columns(seen: View, asked: View) -> tuple[Floats, Floats]:
@@ -197,5 +199,6 @@ def _text_columns(seen: Text, asked: Text) -> tuple[Floats, Floats]:
 
 
 def _basis(rows: sparse.csr_matrix | Matrix, size: int, mean: NDArray[np.float32] | None = None) -> _Basis:
-    _, _, directions = svds(rows, k=size, random_state=0)
-    return _Basis(mean, directions)
+    _, spread, directions = svds(rows, k=size, random_state=0)
+    # Directions along which next to nothing varies are chance: rounding alone would turn them from run to run.
+    return _Basis(mean, directions[spread > LEAST_SPREAD * spread.max()])
