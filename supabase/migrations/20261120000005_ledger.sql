@@ -3,6 +3,8 @@
 --
 -- Locks are always taken in this order: attempts by id, then new budget periods by budget, then periods by id.
 create type ledger_claim as (attempt_id uuid, hold_nanousd bigint, period_id bigint);
+create type ledger_delta as (period_id bigint, reserved_nanousd bigint, spent_nanousd bigint);
+create type ledger_ended as (attempt_id uuid, ending text);
 
 -- The budgets each hold counts on, as claims on their current periods (made where missing).
 create function ledger_claims_v1(p_holds jsonb) returns ledger_claim[] language plpgsql
@@ -105,59 +107,77 @@ set search_path = public, pg_temp as $$
    order by e.attempt_id
   on conflict (id) do nothing $$;
 
--- Ends attempts. Only a reserved one moves; a lapsed one may still be corrected when its cost becomes known.
--- Every other repeat changes nothing; of two endings in one batch the definite one counts, then the earlier.
--- Returns the ids that moved.
-create function ledger_finish_v1(p_endings jsonb) returns uuid[] language sql
+-- Ends one attempt and writes its entries. Only a reserved one moves; a lapsed one may still be corrected when its
+-- cost becomes known; every other repeat changes nothing. Returns what its budgets change by, null if it did not move.
+create function ledger_end_v1(p_id uuid, p_ending text, p_cost_nanousd bigint) returns ledger_delta[] language plpgsql
 set search_path = public, pg_temp as $$
-  with ended as materialized (
+declare
+  v_before attempts;
+  v_cost bigint;
+  v_deltas ledger_delta[];
+begin
+  select * into v_before from attempts
+    where id = p_id and (state = 'reserved' or (state = 'lapsed' and p_ending <> 'lapsed')) for update;
+  if not found then
+    return null;
+  end if;
+  v_cost := case p_ending when 'settled' then p_cost_nanousd when 'released' then 0 else v_before.hold_nanousd end;
+  update attempts set state = p_ending, ended_at = now(), cost_nanousd = v_cost where id = p_id;
+  with entries as (
+    insert into ledger_entries (attempt_id, period_id, kind, reserved_delta_nanousd, spent_delta_nanousd)
+    select p_id, r.period_id,
+           case when v_before.state = 'lapsed' then 'adjust'
+                else case p_ending when 'settled' then 'settle' when 'released' then 'release' else 'lapse' end end,
+           case v_before.state when 'lapsed' then 0 else -v_before.hold_nanousd end,
+           v_cost - case v_before.state when 'lapsed' then v_before.hold_nanousd else 0 end
+      from ledger_entries r where r.attempt_id = p_id and r.kind = 'reserve'
+    returning period_id, reserved_delta_nanousd, spent_delta_nanousd
+  )
+  select coalesce(array_agg(row (period_id, reserved_delta_nanousd, spent_delta_nanousd)::ledger_delta), '{}')
+    into v_deltas from entries;
+  return v_deltas;
+end $$;
+
+-- Ends each attempt once: of two endings in one batch the definite one counts, then the earlier. Returns what moved.
+-- One key at a time: a join against the batch was planned while the tables were small and then read them whole.
+create function ledger_finish_v1(p_endings jsonb) returns ledger_ended[] language plpgsql
+set search_path = public, pg_temp as $$
+declare
+  v_ending record;
+  v_deltas ledger_delta[];
+  v_all ledger_delta[] := '{}';
+  v_moved ledger_ended[] := '{}';
+begin
+  for v_ending in
     select distinct on (e.attempt_id) e.attempt_id, e.ending, e.cost_nanousd
       from rows from (jsonb_to_recordset(p_endings) as (attempt_id uuid, ending text, cost_nanousd bigint))
            with ordinality as e (attempt_id, ending, cost_nanousd, n)
      order by e.attempt_id, e.ending = 'lapsed', e.n
-  ), before as materialized (
-    select a.id, a.state, a.hold_nanousd from attempts a join ended e on e.attempt_id = a.id
-     where a.state = 'reserved' or (a.state = 'lapsed' and e.ending <> 'lapsed')
-  ), moved as (
-    update attempts a
-       set state = e.ending, ended_at = now(),
-           cost_nanousd = case e.ending when 'settled' then e.cost_nanousd when 'released' then 0 else b.hold_nanousd end
-      from ended e, before b
-     where a.id = b.id and e.attempt_id = b.id
-    returning a.id, a.cost_nanousd
-  ), entries as (
-    insert into ledger_entries (attempt_id, period_id, kind, reserved_delta_nanousd, spent_delta_nanousd)
-    select r.attempt_id, r.period_id,
-           case when b.state = 'lapsed' then 'adjust'
-                else case e.ending when 'settled' then 'settle' when 'released' then 'release' else 'lapse' end end,
-           case b.state when 'lapsed' then 0 else -b.hold_nanousd end,
-           m.cost_nanousd - case b.state when 'lapsed' then b.hold_nanousd else 0 end
-      from moved m
-      join before b on b.id = m.id
-      join ended e on e.attempt_id = m.id
-      join ledger_entries r on r.attempt_id = m.id and r.kind = 'reserve'
-    returning period_id, reserved_delta_nanousd, spent_delta_nanousd
-  ), booked as (
-    update budget_periods p
-       set reserved_nanousd = p.reserved_nanousd + d.reserved, spent_nanousd = p.spent_nanousd + d.spent
-      from (select period_id, sum(reserved_delta_nanousd) as reserved, sum(spent_delta_nanousd) as spent
-              from entries group by period_id) d
-     where p.id = d.period_id
-    returning 1
-  )
-  select coalesce(array_agg(id), '{}') from moved $$;
+  loop
+    v_deltas := ledger_end_v1(v_ending.attempt_id, v_ending.ending, v_ending.cost_nanousd);
+    if v_deltas is not null then
+      v_all := v_all || v_deltas;
+      v_moved := v_moved || row (v_ending.attempt_id, v_ending.ending)::ledger_ended;
+    end if;
+  end loop;
+  update budget_periods p
+     set reserved_nanousd = p.reserved_nanousd + d.reserved, spent_nanousd = p.spent_nanousd + d.spent
+    from (select a.period_id, sum(a.reserved_nanousd) as reserved, sum(a.spent_nanousd) as spent
+            from unnest(v_all) a group by a.period_id) d
+   where p.id = d.period_id;
+  return v_moved;
+end $$;
 
 -- Writes log rows and their texts. A paid attempt's row is written when its ending moved and is what the books say
 -- now, a local one's once. A row that said `lapsed` is corrected together with its attempt.
-create function log_inferences_v1(p_rows jsonb, p_moved uuid[]) returns void language sql
+create function log_inferences_v1(p_rows jsonb, p_moved ledger_ended[]) returns void language sql
 set search_path = public, pg_temp as $$
   with rows as materialized (
     select r.*, t.input, t.output
       from jsonb_array_elements(p_rows) as item
       cross join lateral jsonb_populate_record(null::model_inferences, item) as r
       cross join lateral jsonb_to_record(item) as t (paid boolean, input text, output text)
-     where not t.paid
-        or (r.id = any (p_moved) and exists (select from attempts a where a.id = r.id and a.state = r.ending))
+     where not t.paid or row (r.id, r.ending)::ledger_ended = any (p_moved)
   ), kept as (
     insert into model_inferences as old (
       id, request_id, created_at, tenant, key_id, user_ref, task, model_id, provider, tier, strategy, complexity, rung,
@@ -183,11 +203,13 @@ set search_path = public, pg_temp as $$
     where old.output is null and excluded.output is not null $$;
 
 -- Everything one process has waiting, in one transaction: endings first, so that what they free can be reserved.
+-- A handful of rows are touched, each by its key; the planner, who takes a JSON array for a hundred rows, is told so.
 create function ledger_apply_v1(p_endings jsonb, p_rows jsonb, p_holds jsonb) returns jsonb language plpgsql
-set search_path = public, pg_temp as $$
+set search_path = public, pg_temp set enable_seqscan = off as $$
 declare
   v_ids uuid[];
-  v_moved uuid[] := '{}';
+  v_periods bigint[];
+  v_moved ledger_ended[] := '{}';
   v_claims ledger_claim[] := '{}';
   v_refusals jsonb := '[]';
 begin
@@ -201,10 +223,12 @@ begin
   if jsonb_array_length(p_holds) > 0 then
     v_claims := ledger_claims_v1(p_holds);
   end if;
-  perform 1 from budget_periods
-    where id in (select (c).period_id from unnest(v_claims) c
-                 union select period_id from ledger_entries where attempt_id = any (v_ids) and kind = 'reserve')
-    order by id for update;
+  select array_agg(c.period_id) into v_periods from unnest(v_claims) c;
+  if v_ids is not null then
+    select v_periods || array_agg(period_id) into v_periods
+      from ledger_entries where attempt_id = any (v_ids) and kind = 'reserve';
+  end if;
+  perform 1 from budget_periods where id = any (v_periods) order by id for update;
   if v_ids is not null then
     v_moved := ledger_finish_v1(p_endings);
   end if;

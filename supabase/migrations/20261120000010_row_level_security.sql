@@ -43,7 +43,7 @@ begin
   for f in select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
             where n.nspname = 'public' and p.proname in (
               'ensure_embedding_index_v1', 'ensure_partitions_v1', 'expire_texts_v1', 'inference_stats_v1',
-              'ledger_apply_v1', 'ledger_bar_v1', 'ledger_claims_v1', 'ledger_finish_v1', 'ledger_grant_v1',
+              'ledger_apply_v1', 'ledger_bar_v1', 'ledger_claims_v1', 'ledger_end_v1', 'ledger_finish_v1', 'ledger_grant_v1',
               'ledger_is_append_only_v1', 'ledger_overrun_v1', 'ledger_reserve_v1', 'ledger_sweep_v1',
               'log_inferences_v1', 'period_end_v1', 'period_start_v1') loop
     execute format('revoke execute on function %s from public, anon, authenticated', f);
