@@ -33,7 +33,7 @@ _CONNECT_TIMEOUT_S, _CHECK_TIMEOUT_S = 3.0, 2.0
 _RETRY_DELAY_S = 0.2
 # Under load the next transaction waits this long for company: a commit costs the database about as much for ten
 # entries as for one, and its processor is what many callers wait for. A caller alone never waits.
-_GATHER_S = 0.001
+_GATHER_S = 0.002
 # A connection that idled may have been closed by a pooler or a restart: ask before money depends on it.
 _CHECK_IDLE_AFTER_S = 5.0
 # Rows owed to a database that is away. Above it rows that carry no money are dropped; endings never are: while
