@@ -28,6 +28,7 @@ CENTRE = 0.4  # log-odds of 0.6: the mean ability of the models the artefacts ar
 LEAST_PRIOR, MOST_PRIOR = 0.02, 0.98  # a quality prior of 0 or 1 would be a certainty nobody has
 _PRIOR_DEVIATION = 1.0  # of a card's true ability around its quality prior, in log-odds
 _NEWTON_STEPS = 8
+_TRAINED_GAP = 0.25  # mean quality gap of the pairs the gain was trained on; smaller gaps move less
 _CLIP = 4.0  # deviations a signal may be away from its training mean
 
 Floats = NDArray[np.float32]
@@ -36,15 +37,20 @@ Bytes8 = NDArray[np.int8]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What the artefact says of one text, in log-odds."""
+    """What the artefact says of one text: ease and reach in log-odds; `gain` is how much more than usual a strong
+    model adds to a weak one here, in quality."""
 
     ease: float
     reach: float
+    gain: float = 0.0
+
+
+_AVERAGE = Reading(ease=0.0, reach=0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """Weights of ease and reach (2 rows): per word bucket in int8 steps, per signal, per vector dimension."""
+    """Weights of ease, reach and gain (3 rows): per word bucket in int8 steps, per signal, per vector dimension."""
 
     words: Bytes8
     steps: Floats
@@ -77,11 +83,7 @@ class Predictor:
         total = total + head.steps * (head.words[:, buckets].astype(np.float32) @ (values / length))
         if vector is not None and head.vectors is not None:
             total = total + head.vectors @ np.asarray(vector, dtype=np.float32)
-        return Reading(ease=float(total[0]), reach=float(total[1]))
-
-    def gain(self, reading: Reading, weak: float, strong: float) -> float:
-        """Expected quality of the model of ability `strong` less that of ability `weak`, in [−1, 1]."""
-        return p_adequate(reading, strong) - p_adequate(reading, weak)
+        return Reading(ease=float(total[0]), reach=float(total[1]), gain=float(total[2]))
 
 
 def ability(quality_prior: float) -> float:
@@ -97,6 +99,15 @@ def p_adequate(reading: Reading, ability: float) -> float:
     # A reach below −1 would say that better models do worse here; text alone is no evidence for that.
     odds = CENTRE + reading.ease + (1 + max(-1.0, reading.reach)) * (ability - CENTRE)
     return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+
+
+def gain(reading: Reading, *, weak: float, strong: float) -> float:
+    """Expected quality of the model of ability `strong` less that of ability `weak`: the score a router orders by.
+
+    Their gap on an average query, plus what this text adds to or takes from it; nothing where they are equally able.
+    """
+    gap = p_adequate(_AVERAGE, strong) - p_adequate(_AVERAGE, weak)
+    return max(-1.0, min(1.0, gap + reading.gain * min(1.0, gap / _TRAINED_GAP)))
 
 
 def adapted(prior: float, labels: Sequence[tuple[Reading, float]]) -> float:

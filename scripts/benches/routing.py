@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import routing_latency
 import routing_report as report
 import routing_scores
 from rich.console import Console
@@ -31,6 +32,7 @@ from threadpoolctl import threadpool_limits
 ROOT = Path(__file__).resolve().parents[2]
 WITH_CURVE = ("mmlu", "mmlu_pro", "llmrouter_mix")
 QUICK_ROWS = 600
+ARTEFACT = ROOT / "orchestrator" / "core" / "artefacts" / "router.npz"
 
 _tables: dict[str, Table] = {}
 _views: dict[str, View] = {}
@@ -68,6 +70,10 @@ def _measure(asked: argparse.Namespace, say: Callable[[str], None], began_s: flo
         _write_out_of_fold(asked.scores, found)
     sets = {name: report.figures(_tables[name], found[name]) for name in PAIRS if name in found}
     told = {"sets": sets, "goals": report.goals(sets), "mean_of_8": _means(sets), "quick": asked.quick}
+    if ARTEFACT.exists():
+        queries = [query for table in _tables.values() for query in table.queries]
+        told["latency_ms"] = routing_latency.measure(queries, ARTEFACT, asked.cache)
+        told["goals"] += report.latency_goals(told["latency_ms"])
     told["seconds"] = round(time.monotonic() - began_s)
     if asked.json:
         print(json.dumps(told))

@@ -143,6 +143,16 @@ def goals(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def latency_goals(latency_ms: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """p50 of one decision in ms: the smaller the better."""
+    wanted = {"without embedding": 1.0, "with embedding": 10.0}
+    taken = {name: latency_ms[name]["p50"] for name in wanted}
+    return [
+        {"name": f"ms per decision, {name}", "value": taken[name], "goal": goal, "met": taken[name] <= goal}
+        for name, goal in wanted.items()
+    ]
+
+
 def mean_of_eight(told: Mapping[str, Any], regime: str, baseline: str | None = None) -> float | None:
     values = [_value(told, each, regime, "score", baseline) for each in MEAN_OF]
     return None if None in values else float(np.mean([value for value in values if value is not None]))
@@ -183,7 +193,7 @@ def _routers(sets: Mapping[str, Any]) -> Grid:
                 grid.add_row(f"[bold]{regime}{words}[/]", *cells)
     grid.add_row("weak's correctness known", *(_cell(each.get("ceiling_weak_known")) for each in sets.values()))
     for words, suffix in (("README, query only", ""), ("README, agreement", " + agreement")):
-        grid.add_row(words, *(f"{MEASURED.get(name + suffix, float('nan')):.3f}" for name in sets))
+        grid.add_row(words, *(f"{MEASURED[name + suffix]:.3f}" if name + suffix in MEASURED else "" for name in sets))
     return grid
 
 

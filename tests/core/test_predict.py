@@ -20,15 +20,15 @@ BUCKETS = 64
 
 
 def artefact(**changed: Any) -> bytes:
-    """Only the word "prove" counts: with it ease is −1.27 and reach 0.5; each vector dimension adds 0.25 to ease."""
-    words = np.zeros((2, BUCKETS), dtype=np.int8)
-    words[:, PROVE] = [-127, 50]
+    """Only "prove" counts: with it ease is −1.27, reach 0.5, gain 0.1; each vector dimension adds 0.25 to ease."""
+    words = np.zeros((3, BUCKETS), dtype=np.int8)
+    words[:, PROVE] = [-127, 50, 10]
     signals = len(lexical.SIGNALS)
     head = {
         "words": words,
-        "steps": np.array([0.01, 0.01], dtype=np.float32),
-        "signals": np.zeros((2, signals), dtype=np.float32),
-        "bias": np.zeros(2, dtype=np.float32),
+        "steps": np.array([0.01, 0.01, 0.01], dtype=np.float32),
+        "signals": np.zeros((3, signals), dtype=np.float32),
+        "bias": np.zeros(3, dtype=np.float32),
     }
     facts = {"format": predict.FORMAT, "signals": list(lexical.SIGNALS), "version": "abc"} | changed
     file = io.BytesIO()
@@ -38,7 +38,7 @@ def artefact(**changed: Any) -> bytes:
         weights=np.ones(BUCKETS, dtype=np.float16),
         mean=np.zeros(signals, dtype=np.float32),
         deviation=np.ones(signals, dtype=np.float32),
-        full_vectors=np.array([[0.25] * 384, [0.0] * 384], dtype=np.float16),
+        full_vectors=np.array([[0.25] * 384, [0.0] * 384, [0.0] * 384], dtype=np.float16),
         **{f"{name}_{part}": value for name in ("fast", "full") for part, value in head.items()},
     )
     return file.getvalue()
@@ -48,7 +48,7 @@ def test_a_text_is_read_by_its_words_and_its_vector() -> None:
     router = predict.load(artefact())
     assert router.version == "abc"
     fast = router.read("prove")
-    assert (fast.ease, fast.reach) == pytest.approx((-1.27, 0.5))
+    assert (fast.ease, fast.reach, fast.gain) == pytest.approx((-1.27, 0.5, 0.1))
     full = router.read("prove", [1.0] + [0.0] * 383)
     assert (full.ease, full.reach) == pytest.approx((-1.02, 0.5))
 
@@ -58,11 +58,19 @@ def test_an_average_query_is_answered_as_often_as_the_prior_says() -> None:
     assert predict.p_adequate(average, predict.ability(0.7)) == pytest.approx(0.7)
 
 
-def test_the_gain_is_largest_where_reach_is() -> None:
-    router = predict.load(artefact())
+def test_models_are_further_apart_where_reach_is_large() -> None:
     weak, strong = predict.ability(0.45), predict.ability(0.8)
-    gains = [router.gain(predict.Reading(ease=0.0, reach=reach), weak, strong) for reach in (-1.0, 0.0, 0.5)]
-    assert gains == pytest.approx([0.0, 0.35, 0.4902], abs=1e-4)
+    readings = [predict.Reading(ease=0.0, reach=reach) for reach in (-1.0, 0.0, 0.5)]
+    gaps = [predict.p_adequate(each, strong) - predict.p_adequate(each, weak) for each in readings]
+    assert gaps == pytest.approx([0.0, 0.35, 0.4902], abs=1e-4)
+
+
+def test_the_gain_is_the_gap_of_the_models_and_what_the_text_adds_to_it() -> None:
+    reading = predict.Reading(ease=-1.0, reach=0.0, gain=0.1)
+    weak, strong = predict.ability(0.45), predict.ability(0.8)
+    assert predict.gain(reading, weak=weak, strong=strong) == pytest.approx(0.45)
+    assert predict.gain(reading, weak=weak, strong=weak) == 0.0
+    assert predict.gain(reading, weak=predict.ability(0.6), strong=predict.ability(0.65)) == pytest.approx(0.07)
 
 
 def test_few_labels_move_an_ability_a_little_and_many_settle_it() -> None:
