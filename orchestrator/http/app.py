@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from starlette.routing import Route
 
 from orchestrator import settings as setting
 from orchestrator.http import problems, read, route
@@ -46,6 +47,9 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
 
     app = FastAPI(title="Pennyroute", version="0.1.0", lifespan=lifespan, description=__doc__)
     app.add_middleware(BodyLimit)
+    # The same endpoint without the framework's dependency machinery, a fifth of the request's processor time; the
+    # decorated one behind it describes it at /docs.
+    app.router.routes.insert(0, Route("/route", route.post_route_directly, methods=["POST"]))
     app.include_router(route.router)
     app.include_router(read.router)
     problems.install(app)

@@ -61,6 +61,11 @@ async def post_route(request: Request, state: AppState) -> Response:
         return await _answered(state, body, asked)
 
 
+async def post_route_directly(request: Request) -> Response:
+    """`post_route` for a bare Starlette route."""
+    return await post_route(request, await state_of(request))
+
+
 @router.post("/models/infer", openapi_extra=takes(InferBody), tags=["route"])
 async def post_infer(request: Request, state: AppState) -> Response:
     """`/route` with the model named: no routing, same ledger, same log."""
