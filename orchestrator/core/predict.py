@@ -96,8 +96,7 @@ def ability(quality_prior: float) -> float:
 
 def p_adequate(reading: Reading, ability: float) -> float:
     """Probability that a model of this ability answers this query adequately. Never falls as ability rises."""
-    # A reach below −1 would say that better models do worse here; text alone is no evidence for that.
-    odds = CENTRE + reading.ease + (1 + max(-1.0, reading.reach)) * (ability - CENTRE)
+    odds = CENTRE + reading.ease + _slope(reading) * (ability - CENTRE)
     return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
 
 
@@ -110,6 +109,12 @@ def gain(reading: Reading, *, weak: float, strong: float) -> float:
     return max(-1.0, min(1.0, gap + reading.gain * min(1.0, gap / _TRAINED_GAP)))
 
 
+def _slope(reading: Reading) -> float:
+    """How much ability matters here. Text unlike the training sets' can read as if it did not matter, or as if it
+    turned round; that is no evidence, so half and two and a half of the usual slope are the bounds."""
+    return 1 + max(-0.5, min(1.5, reading.reach))
+
+
 def adapted(prior: float, labels: Sequence[tuple[Reading, float]]) -> float:
     """The ability of a model after outcomes in [0, 1] of queries read by the artefact: the most probable one, with a
     normal prior of deviation 1 around `prior`. No labels give the prior; few move it a little."""
@@ -117,7 +122,7 @@ def adapted(prior: float, labels: Sequence[tuple[Reading, float]]) -> float:
     for _ in range(_NEWTON_STEPS if labels else 0):
         slope, curvature = (prior - found) / _PRIOR_DEVIATION**2, 1 / _PRIOR_DEVIATION**2
         for reading, outcome in labels:
-            p, weight = p_adequate(reading, found), 1 + max(-1.0, reading.reach)
+            p, weight = p_adequate(reading, found), _slope(reading)
             slope += weight * (outcome - p)
             curvature += weight**2 * p * (1 - p)
         found += max(-1.0, min(1.0, slope / curvature))
