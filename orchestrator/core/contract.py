@@ -35,6 +35,7 @@ METHOD = "hedged-betting-1"  # name and revision of the test; part of a contract
 EPSILONS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
 DELTAS = (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _LATTICE = 1 / 256  # step of the thresholds when the caller gives none; a power of two, so multiples are exact
+_LEAST_CHANCE = 0.5  # a last draw may not certify on less: with few rows a promise would be kept by luck or not at all
 _STRIDE = 32  # thresholds tested at once; the walk ends after the first stride with a failure
 _LEAST_SHARE = 0.05  # a policy that spares fewer calls than this is not worth labels
 _MOST_LABELS = 100_000  # asking for more is saying no
@@ -120,7 +121,7 @@ def certify(
     game, draw = shuffled(sample)
     thresholds = _lattice(game.scores) if grid is None else _parting(column("grid", grid), game.scores)
     least_weight = 1.0 if inclusion is None else least_inclusion
-    best = _walk(game, thresholds, epsilon, delta, draw, population, least_weight)
+    best = _walk(game, thresholds, epsilon, delta, max(draw, _LEAST_CHANCE), population, least_weight)
     return _certificate(sample, -inf if best is None else float(thresholds[best]), epsilon, delta)
 
 

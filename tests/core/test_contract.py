@@ -72,6 +72,11 @@ def test_too_few_labels_are_uncertified_and_told_about_how_many_more() -> None:
     assert 50 <= found.more_labels <= 1000
 
 
+def test_a_handful_of_rows_never_certifies_by_luck() -> None:
+    found = [certify(*task_class(seed, 8, losses=0.1), epsilon=0.05, delta=0.1).state for seed in range(300)]
+    assert State.MET not in found
+
+
 def test_the_labels_asked_for_are_about_enough() -> None:
     asked = labels_needed(*task_class(3, 400, losses=0.1), epsilon=0.02, delta=0.05)
     assert asked is not None
