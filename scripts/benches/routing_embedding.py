@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,7 +62,3 @@ def _write(store: Path, known: dict[str, Vectors]) -> None:
     part = store.with_suffix(".part.npz")
     np.savez(part, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
     part.replace(store)
-
-
-if __name__ == "__main__":
-    print("This module is part of scripts/bench routing.", file=sys.stderr)
