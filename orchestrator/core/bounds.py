@@ -77,8 +77,9 @@ def _opened(rows: Rows, claims: int) -> _Table:
 def refuted(rows: Rows, claims: Claims, *, draw: float, population: int | None = None) -> Bools:
     """Which claims are refuted. A claim that is true is refuted with probability at most its delta.
 
-    `draw` is uniform in (0, 1] and independent of the rows, or larger than such a draw. Rows are independent draws from the task class; with
-    `population` they are drawn without replacement from that many, and the claim is about those only."""
+    `draw` is uniform in (0, 1] and independent of the rows, or larger than such a draw. Rows are independent draws
+    from the task class; with `population` they are drawn without replacement from that many, and the claim is about
+    those only."""
     n = len(rows.gain)
     answer, column = np.zeros(len(claims.delta), dtype=np.bool_), np.arange(len(claims.delta))
     table = _opened(rows, len(column))
