@@ -18,13 +18,17 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import svds
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
+from orchestrator.core import lexical
+
 NOISE = 8.0  # ridge of the kernel regression, in units of the kernels' variance
 VECTOR_WIDTH = 2.0  # exp(−2‖a − b‖²) of unit vectors: 0.37 at cosine 0.75
 ANSWER_WEIGHT, AGREEMENT_WEIGHT = 2.0, 4.0  # of their signals' kernels beside the query's, each of which weighs 1
 TOPIC_WEIGHT, TOPIC_SHARPNESS = 0.3, 8.0
-SOFT_LABELS = 1500.0  # other models' outcomes count as much as the label itself at this many labels
+FEW_LABELS = 1500.0  # at this many, other models' outcomes count as much as the label itself, and the prior half
+PRIOR_WEIGHT = 0.12  # deviations of the gain per deviation of the prior; one set's labels outgrow it
 LEAST_OTHER_MODELS = 3
 LEAST_SPREAD = 0.01  # of a direction beside the widest
+PRIOR = [lexical.SIGNALS.index(name) for name in ("words", "numbers")]
 BIG = 2000  # labels from which leaves may not be small, and boosting pays
 
 
@@ -39,7 +43,14 @@ def predict(train: Table, seen: View, asked: View, seed: int = 0) -> Floats:
     learners = [smooth, forest(known, new, target, seed)]
     if len(target) > BIG:  # boosting overfits fewer labels: it lost 0.01 to 0.03 on the five small sets
         learners.append(boosted(known, new, target, seed))
-    return np.asarray(sum(learners) / len(learners))
+    share = PRIOR_WEIGHT * FEW_LABELS / (FEW_LABELS + len(target))
+    return np.asarray(sum(learners) / len(learners) + share * target.std() * _prior(seen, asked))
+
+
+def _prior(seen: View, asked: View) -> Floats:
+    """What is true of every set measured: longer queries, and those with more numbers, gain more. In deviations."""
+    known, new = _standard(seen.query.signals[:, PRIOR], asked.query.signals[:, PRIOR])
+    return np.asarray(new.sum(axis=1) / known.sum(axis=1).std(), dtype=np.float64)
 
 
 def labels(train: Table, *, after_answer: bool = False) -> Floats:
@@ -51,7 +62,7 @@ def labels(train: Table, *, after_answer: bool = False) -> Floats:
     others = [each for name, each in (train.models or {}).items() if name not in (weak, strong)]
     if len(others) < LEAST_OTHER_MODELS or train.strong is None:
         return train.gain
-    share = SOFT_LABELS / (SOFT_LABELS + len(train))
+    share = FEW_LABELS / (FEW_LABELS + len(train))
     outcome = train.strong if after_answer else train.gain
     softened = (1 - share) * outcome + share * _left_out(np.stack(others, axis=1), outcome)
     return np.asarray(softened - train.weak if after_answer else softened)
