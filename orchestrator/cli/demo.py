@@ -54,8 +54,8 @@ def demo_command(
     """
     console = screen() if not as_json else Console(stderr=True)
     explain(console)
-    # These stop as Ctrl-C does: in order, and the temporary folder goes.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # All stop in order, and the temporary folder goes. Ctrl-C is named too: a shell starts background jobs deaf to it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with _folder(data_dir) as folder, suppress(KeyboardInterrupt), replay_house(folder, port, console) as house:
         rows = ask_all(house, read_prompts(), console)
