@@ -58,8 +58,8 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
 
 
 def _settle_memory() -> None:
-    """What is loaded by now stays for good: the collector need not walk half a million objects of the SDKs again
-    and again, which stopped every request for about 170 ms."""
+    """What is loaded by now stays for good: the collector need not walk the SDKs' many objects again and
+    again, which stopped every request for about 170 ms."""
     gc.collect()
     gc.freeze()
 
