@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import prod
 
 from orchestrator.core import json_schema
@@ -23,12 +24,41 @@ _REPEAT_WINDOW_WORDS = 8
 _REPEAT_ENOUGH = 4
 
 
-def judge(request: Request, reply: Reply) -> QualityScore:
-    """Product of the signals that apply: one broken promise cannot be averaged away."""
-    if request.task is not Task.GENERATE:
-        return QualityScore(value=1.0 if reply.data is not None else 0.0, signals={})
-    signals = {name: check(request, reply) for name, check in _SIGNALS.items()}
-    return QualityScore(value=round(prod(signals.values()), 4), signals=signals)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """What is known of a reply beside its text; None where nobody knows. `earlier` are the other answers to the same
+    request, `relevance` how well the reply answers the ask, in [0, 1], by a model that reads both, `mean_logprob` per
+    token as the runtime told it (0 or less), `neighbours` the share of like past prompts this model answered well."""
+
+    earlier: tuple[Reply, ...] = ()
+    relevance: float | None = None
+    mean_logprob: float | None = None
+    neighbours: float | None = None
+
+
+NO_EVIDENCE = Evidence()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """Grades replies. `accept_right` and `accept_wrong` are P(accepted at 0.5 | adequate) and P(… | inadequate) of a
+    reply read alone; `agreed_right` and `agreed_wrong` where answers of other models are known too."""
+
+    accept_right: float = 0.95
+    accept_wrong: float = 0.6
+    agreed_right: float = 0.95
+    agreed_wrong: float = 0.6
+
+    def __call__(self, request: Request, reply: Reply, evidence: Evidence = NO_EVIDENCE) -> QualityScore:
+        """Product of the signals that apply: one broken promise cannot be averaged away."""
+        if request.task is not Task.GENERATE:
+            return QualityScore(value=1.0 if reply.data is not None else 0.0, signals={})
+        signals = {name: check(request, reply) for name, check in _SIGNALS.items()}
+        return QualityScore(value=round(prod(signals.values()), 4), signals=signals)
+
+
+judge = Judge()
+"""The judge that knows no labels: stated priors only. `load` makes one that was calibrated."""
 
 
 def _answered(request: Request, reply: Reply) -> float:
