@@ -10,8 +10,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from orchestrator.core.budget import BudgetState
+from orchestrator.core.eprocess import Watch
 from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Reply, Strategy
+from orchestrator.core.predict import Predictor
+from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Neighbour, Pace, Reply, Strategy
 from registry.load import Registry
 
 
@@ -48,6 +50,14 @@ class Fleet(Protocol):
 
     def registry(self) -> Registry:
         """The cards plus the models that connected servers list."""
+        ...
+
+    def pace(self, model_id: str) -> Pace:
+        """How this model has been answering in this process, and how long a call would wait now. Cheap."""
+        ...
+
+    def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
+        """One settled call: measured ÷ predicted latency (its own wait left out) and output tokens."""
         ...
 
 
@@ -136,7 +146,77 @@ class Keys(Protocol):
 
 
 class Policies(Protocol):
+    """Versions of the routing policy, one of them active, and the routing artefacts they score with."""
+
     async def current(self) -> RoutingPolicy: ...
+
+    async def activate(self, policy: RoutingPolicy, by: str) -> None:
+        """Keeps this version where it is new and makes it the active one; every process follows within seconds."""
+        ...
+
+    async def predictor(self, version: str | None) -> Predictor:
+        """The artefact of this version; None: the one that is shipped. Raises NotFound."""
+        ...
+
+    async def keep_predictor(self, artefact: bytes, facts: Mapping[str, Any], by: str) -> str:
+        """Keeps an artefact (what `predict.load` reads) and returns its version. Raises InvalidInput."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Label:
+    """One judged request: the quality of each model's answer in [0, 1] (`outcomes`), under the task class and the
+    contract's `score` it was routed by. `served` names the model whose answer the caller got; `inclusion` is the
+    probability with which this request was chosen to be labelled."""
+
+    id: UUID
+    tenant: str
+    task_class: str
+    outcomes: Mapping[str, float]
+    text: str | None = None
+    request_id: UUID | None = None
+    score: float | None = None
+    served: str | None = None
+    contract_version: str | None = None
+    inclusion: float = 1.0
+    source: str = "person"
+    created_at: datetime | None = None
+
+
+class Labels(Protocol):
+    """Judged requests: what contracts are certified on and watched with, and what neighbours know."""
+
+    async def add(self, label: Label) -> bool:
+        """Keeps a label; False when one of this id is there already (then nothing changes)."""
+        ...
+
+    async def of_class(self, tenant: str | None, task_class: str) -> Sequence[Label]:
+        """All labels of a class, oldest first; of one tenant, or of all (None)."""
+        ...
+
+    async def watch(self, contract_version: str, observe: Callable[[Watch | None], Watch]) -> Watch:
+        """The contract's watch after `observe` has seen one more label; one at a time over all processes."""
+        ...
+
+
+class Neighbours(Protocol):
+    """Past prompts with known outcomes, by meaning."""
+
+    async def like(self, tenant: str, text: str, limit: int) -> Sequence[Neighbour]:
+        """The nearest first. Never raises and never waits long: empty where nothing is stored, no embedding model
+        can be called now, or the answer took too long."""
+        ...
+
+    async def learn(self, tenant: str, label: Label) -> None:
+        """Keeps the label's text with its outcomes among the neighbours. Without an embedding model it is not kept."""
+        ...
+
+
+class Conversations(Protocol):
+    """Which model answered a conversation's last turn. A hint: lost without harm."""
+
+    async def last(self, key: str) -> str | None: ...
+    async def remember(self, key: str, model_id: str) -> None: ...
 
 
 class Overrides(Protocol):
@@ -187,6 +267,9 @@ class Deps:
     embeddings: Embeddings
     keys: Keys
     policies: Policies
+    labels: Labels
+    neighbours: Neighbours
+    conversations: Conversations
     overrides: Overrides
     blobs: Blobs
     health: Health

@@ -12,6 +12,7 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
+from orchestrator.adapters.memory_learning import MemoryConversations, MemoryLabels, MemoryNeighbours
 from orchestrator.adapters.postgres.database import Database, reach, store_errors
 from orchestrator.adapters.postgres.ledger import PostgresLedger
 from orchestrator.adapters.postgres.migrate import MigrationReport
@@ -69,6 +70,9 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             embeddings=PostgresEmbeddings(database),
             keys=CachedKeys(PostgresKeys(database)),
             policies=CachedPolicies(PostgresPolicies(database)),
+            labels=MemoryLabels(),
+            neighbours=MemoryNeighbours(),
+            conversations=MemoryConversations(),
             overrides=overrides,
             blobs=FolderBlobs(settings.data_dir / "blobs"),
             health=LiveHealth(overrides.all, workers, settings.data_dir),

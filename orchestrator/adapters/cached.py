@@ -6,10 +6,11 @@ A copy lives for two seconds, so a revoked key or a new policy holds everywhere 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.predict import Predictor
 from orchestrator.ports import ApiKey, Keys, Policies
 
 FRESH_S = 2.0
@@ -35,10 +36,25 @@ class Fresh(Generic[T]):
 
 class CachedPolicies:
     def __init__(self, policies: Policies) -> None:
+        self._policies = policies
         self._current = Fresh(policies.current)
+        self._predictors: dict[str | None, Predictor] = {}
 
     async def current(self) -> RoutingPolicy:
         return await self._current.get()
+
+    async def activate(self, policy: RoutingPolicy, by: str) -> None:
+        await self._policies.activate(policy, by)
+        self._current = Fresh(self._policies.current)
+
+    async def predictor(self, version: str | None) -> Predictor:
+        found = self._predictors.get(version)
+        if found is None:
+            found = self._predictors[version] = await self._policies.predictor(version)
+        return found
+
+    async def keep_predictor(self, artefact: bytes, facts: Mapping[str, Any], by: str) -> str:
+        return await self._policies.keep_predictor(artefact, facts, by)
 
 
 class CachedKeys:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
+from orchestrator.core.types import Pace
 from registry.load import Registry, open_server_card
 from registry.schema import Card
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _READ_EVERY_S = 1.0
 _LIST_EVERY_S = 10.0
 _LIST_TIMEOUT_S = 3.0
+_AS_STATED = Pace()
 
 
 class LocalModels(Protocol):
@@ -57,6 +59,12 @@ class LiveFleet:
 
     def registry(self) -> Registry:
         return self._registry
+
+    def pace(self, model_id: str) -> Pace:
+        return _AS_STATED
+
+    def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
+        return None
 
     def unavailable(self) -> Mapping[str, str]:
         now = time.monotonic()

@@ -12,13 +12,17 @@ from statistics import fmean
 from typing import Any
 from uuid import UUID
 
+from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.postgres.rows import inference_row
 from orchestrator.core.budget import BudgetState
 from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable, NotFound
 from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Reply
+from orchestrator.core.predict import Predictor, load
+from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Pace, Reply
 from orchestrator.ports import ApiKey, StoredText
 from registry.load import Registry
+
+_AS_STATED = Pace()
 
 
 class MemoryClock:
@@ -248,9 +252,25 @@ class MemoryKeys:
 class MemoryPolicies:
     def __init__(self, policy: RoutingPolicy | None = None) -> None:
         self._policy = policy or RoutingPolicy()
+        self._predictors: dict[str, Predictor] = {}
 
     async def current(self) -> RoutingPolicy:
         return self._policy
+
+    async def activate(self, policy: RoutingPolicy, by: str) -> None:
+        self._policy = policy
+
+    async def predictor(self, version: str | None) -> Predictor:
+        if version is None:
+            return shipped_predictor()
+        if version not in self._predictors:
+            raise NotFound(f"no routing artefact {version!r}; the policy that names it cannot score.")
+        return self._predictors[version]
+
+    async def keep_predictor(self, artefact: bytes, facts: Mapping[str, Any], by: str) -> str:
+        predictor = load(artefact)
+        self._predictors[predictor.version] = predictor
+        return predictor.version
 
 
 class MemoryOverrides:
@@ -285,6 +305,14 @@ class MemoryFleet:
     def __init__(self, registry: Registry, down: Mapping[str, str] | None = None) -> None:
         self._registry = registry
         self.down = dict(down or {})
+        self.paces: dict[str, Pace] = {}
+        self.observed: list[tuple[str, float, float]] = []
+
+    def pace(self, model_id: str) -> Pace:
+        return self.paces.get(model_id, _AS_STATED)
+
+    def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
+        self.observed.append((model_id, latency_ratio, output_ratio))
 
     def unavailable(self) -> Mapping[str, str]:
         return self.down

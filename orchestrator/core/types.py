@@ -122,6 +122,9 @@ class Request:
     user: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    task_class: str | None = None
+    """What kind of work this is, in the app's own words ("support-reply"): quality contracts are made per class.
+    Without one, the class is the complexity the request is read as."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +200,24 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """How a model has been answering here: `wait_ms` until a call would begin (queue ahead of it, weights still to
+    load), and the ratio of what was measured to what was predicted, for time and for output tokens (1 = as stated)."""
+
+    wait_ms: float = 0.0
+    slowness: float = 1.0
+    verbosity: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbour:
+    """A past prompt with known outcomes: model id → adequacy of its answer in [0, 1]; cosine similarity in [-1, 1]."""
+
+    similarity: float
+    outcomes: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
     """Predicted before calling: P(adequate), output tokens, cost and latency of one candidate."""
 
@@ -209,20 +230,45 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rung:
-    """One step of a plan: call the model, accept its answer at `threshold` quality or above."""
+    """One step of a plan: call the model, accept its answer at `threshold` quality or above. A `fallback` rung is
+    there for failures only: an answer that is not good enough is not a reason to pay for it."""
 
     model_id: str
     threshold: float
+    fallback: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promise:
+    """What the quality contract of a request's task class said of it. `kept` is False where the plan cannot keep it
+    (its reference may not be called); `score` is the request's and, where certified, `threshold` the contract's."""
+
+    task_class: str
+    state: str
+    epsilon: float
+    delta: float
+    weak: str
+    reference: str
+    version: str
+    kept: bool
+    score: float | None = None
+    threshold: float | None = None
+    more_labels: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """An ordered ladder of models with the reason it was chosen, in words."""
+    """An ordered ladder of models with the reason it was chosen, in words. `quality` (probability that the served
+    answer is adequate), `cost_nanousd` and `latency_ms` are what the plan is predicted to reach and to take."""
 
     rungs: tuple[Rung, ...]
     complexity: Complexity
     reason: str
     propensity: float = 1.0
+    quality: float | None = None
+    cost_nanousd: int | None = None
+    latency_ms: int | None = None
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ declare
 begin
   foreach t in array array[
       'api_keys', 'attempts', 'budget_periods', 'budgets', 'embeddings', 'inference_texts', 'jobs', 'ledger_entries',
-      'model_inferences', 'routing_policies', 'settings', 'inference_texts_default', 'model_inferences_default'] loop
+      'model_inferences', 'routing_artefacts', 'routing_policies', 'settings', 'inference_texts_default', 'model_inferences_default'] loop
     execute format('alter table public.%I enable row level security', t);
     execute format('revoke all on public.%I from public, anon, authenticated', t);
     execute format('grant all on public.%I to service_role', t);
@@ -42,6 +42,7 @@ declare
 begin
   for f in select p.oid::regprocedure from pg_proc p join pg_namespace n on n.oid = p.pronamespace
             where n.nspname = 'public' and p.proname in (
+              'activate_policy_v1',
               'ensure_embedding_index_v1', 'ensure_partitions_v1', 'expire_texts_v1', 'inference_stats_v1',
               'ledger_apply_v1', 'ledger_bar_v1', 'ledger_claims_v1', 'ledger_end_v1', 'ledger_finish_v1', 'ledger_grant_v1',
               'ledger_is_append_only_v1', 'ledger_overrun_v1', 'ledger_reserve_v1', 'ledger_sweep_v1',

@@ -21,6 +21,7 @@ from orchestrator.adapters.memory import (
     MemoryProvider,
     Scripted,
 )
+from orchestrator.adapters.memory_learning import MemoryConversations, MemoryLabels, MemoryNeighbours
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.types import Call, FinishReason, Reply
 from orchestrator.ports import Deps, Limits
@@ -114,6 +115,9 @@ def build(
         embeddings=MemoryEmbeddings(),
         keys=MemoryKeys(),
         policies=MemoryPolicies(policy),
+        labels=MemoryLabels(),
+        neighbours=MemoryNeighbours(),
+        conversations=MemoryConversations(),
         overrides=overrides,
         blobs=MemoryBlobs(),
         health=MemoryHealth(),

@@ -71,6 +71,17 @@ update api_keys set revoked_at = now() where id = %(id)s and revoked_at is null
 -- name: active_policy
 select name, policy from routing_policies where activated_at is not null
 
+-- name: activate_policy
+select activate_policy_v1(%(version)s, %(name)s, %(policy)s, %(by)s)
+
+-- name: routing_artefact
+select artefact from routing_artefacts where version = %(version)s
+
+-- name: keep_routing_artefact
+insert into routing_artefacts (version, artefact, facts, created_by)
+values (%(version)s, %(artefact)s, %(facts)s, %(by)s)
+on conflict (version) do nothing
+
 -- name: list_settings
 select name, value from settings
 

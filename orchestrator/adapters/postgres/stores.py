@@ -10,9 +10,12 @@ from uuid import UUID
 import orjson
 from psycopg.types.json import Jsonb
 
+from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.postgres.database import Database
 from orchestrator.adapters.postgres.rows import clean, clean_value
+from orchestrator.core.errors import NotFound
 from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.predict import Predictor, load
 from orchestrator.ports import ApiKey, StoredText
 
 # A row is written at the end of its attempt, so it lies a little after the moment in its UUIDv7.
@@ -99,6 +102,25 @@ class PostgresPolicies:
     async def current(self) -> RoutingPolicy:
         row = await self._database.row("active_policy")
         return RoutingPolicy.from_dict(row["policy"], row["name"]) if row else RoutingPolicy()
+
+    async def activate(self, policy: RoutingPolicy, by: str) -> None:
+        await self._database.rows(
+            "activate_policy", version=policy.version, name=policy.name, policy=Jsonb(policy.as_dict()), by=by
+        )
+
+    async def predictor(self, version: str | None) -> Predictor:
+        if version is None:
+            return shipped_predictor()
+        row = await self._database.row("routing_artefact", version=version)
+        if row is None:
+            raise NotFound(f"no routing artefact {version!r}; the policy that names it cannot score.")
+        return load(bytes(row["artefact"]))
+
+    async def keep_predictor(self, artefact: bytes, facts: Mapping[str, Any], by: str) -> str:
+        version = load(artefact).version
+        parameters = {"version": version, "artefact": artefact, "facts": Jsonb(dict(facts)), "by": by}
+        await self._database.rows("keep_routing_artefact", **parameters)
+        return version
 
 
 class PostgresOverrides:
