@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from orchestrator.core.lexical import options_of
 
@@ -19,6 +20,15 @@ _FINAL = (
 )
 # `<<5*3=15>>` and `5 * 3 = 15`: two numbers or more, joined by signs, and what they are said to make.
 _EQUATION = re.compile(r"([-+]?\d[\d.,]*(?:\s*[-+*/x×÷]\s*\(?\d[\d.,]*\)?)+)\s*=\s*\$?\s*(-?\d[\d,]*(?:\.\d+)?)")
+_WINDOW_CHARACTERS = 80  # of a sum before its `=`: reading it must not cost more than linear time on any text
+_SUM_BEFORE = re.compile(r"(?<![\w.,^)(}\\/*+×÷√%])\(?([-+]?\d[\d.,]*(?:\s*[-+*/x×÷]\s*\d[\d.,]*)+)\)?\s*$")
+_RESULT_AFTER = re.compile(
+    r"\s*\\?\$?\s*(-?\d[\d,]*(?:\.\d+)?)"
+    r"(?![\d.,]*(?:[\w(]|\s*(?:[-+*/x×÷^(!%\\]|[mbtr]illion|thousand|hundred|dozen|remainder|mod\b)))"
+)
+# A sum after one of these is the end of a longer one: "a + 3 * 4", "20% of 50 + 3".
+_GOES_ON = re.compile(r"(?:[-+*/×÷^(√%\\,<>≈\d]|(?<![^\s])(?:x|of|times|by|plus|minus|over|mod|than))\s*$")
+_LATEX_SIGNS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\$", ""), ("$", ""), ("\\,", ""), ("<<", " "))
 _TERM = re.compile(r"\d[\d,]*(?:\.\d+)?|[-+*/x×÷]")
 _REFUSAL = re.compile(r"\b(?:i cannot|i can't|i'm unable|as an ai|i do not have|not possible to)\b", re.IGNORECASE)
 _HEDGE = re.compile(
@@ -144,11 +154,45 @@ def _arithmetic(query: str, answer: str) -> dict[str, float]:
     }
 
 
-def _holds(left: str, right: str) -> bool | None:
-    """Whether the sum is right to 1%; None where it cannot be read. Products before sums, left to right."""
-    terms = _TERM.findall(left)
+def rechecked(text: str, most: int = 40) -> list[bool]:
+    """Whether each sum in the text (`5 * 3 = 15`) makes what it says, to the last decimal it states; sums that cannot
+    be read for sure are left out. The first `most` equals signs are looked at."""
+    parts = text.split("=", most + 1)
+    held = []
+    for before, after in pairwise(parts):
+        if right := _RESULT_AFTER.match(after[:_WINDOW_CHARACTERS]):
+            made = _made_before(before)
+            if made is not None:
+                held.append(_states(right[1], made))
+    return held
+
+
+def _made_before(text: str) -> float | None:
+    """What the sum that ends the text makes; None where it is part of something longer."""
+    window = text[-_WINDOW_CHARACTERS:]
+    if len(window) < len(text):
+        window = window.partition(" ")[2]
+    for latex, plain in _LATEX_SIGNS:
+        window = window.replace(latex, plain)
+    found = _SUM_BEFORE.search(window)
+    if not found or _GOES_ON.search(window[: found.start()]):
+        return None
+    return total(found[1])
+
+
+def _states(stated: str, made: float) -> bool:
+    """Whole numbers must be equal; others are rounded, cut off or carried on from rounded ones, so within 1%."""
+    value = float(stated.replace(",", ""))
+    if "." not in stated and abs(made - round(made)) < 1e-9:
+        return abs(made - value) < 0.5
+    return abs(made - value) <= max(0.01 * abs(made), 1.01 * 10.0 ** -len(stated.partition(".")[2]))
+
+
+def total(written: str) -> float | None:
+    """What a sum of plain numbers makes; None where it cannot be read. Products before sums, left to right."""
+    terms = _TERM.findall(written)
     try:
-        stated, signed, product, sign = float(right.replace(",", "")), [], None, 1.0
+        signed, product, sign = [], None, 1.0
         for at, term in enumerate(terms):
             if term in "+-*/x×÷":
                 continue
@@ -160,10 +204,18 @@ def _holds(left: str, right: str) -> bool | None:
             else:
                 signed.append(sign * (product or 0.0))
                 product, sign = value, -1.0 if before == "-" else 1.0
-        total = sum(signed) + sign * (product or 0.0)
+        return sum(signed) + sign * (product or 0.0)
     except (ValueError, ZeroDivisionError, OverflowError):
         return None
-    return abs(total - stated) <= 0.01 * max(1.0, abs(stated))
+
+
+def _holds(left: str, right: str) -> bool | None:
+    """Whether the sum is right to 1%; None where it cannot be read. Products before sums, left to right."""
+    made = total(left)
+    if made is None:
+        return None
+    stated = float(right.replace(",", ""))
+    return abs(made - stated) <= 0.01 * max(1.0, abs(stated))
 
 
 def _final(query: str, answer: str) -> dict[str, float]:

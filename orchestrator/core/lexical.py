@@ -13,7 +13,7 @@ _MOST_CHARACTERS = 12_000  # of one text; a longer one is judged by its two ends
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _LATEX = re.compile(r"\\[a-zA-Z]+|\$|\^\{?|_\{")
 _CODE = re.compile(r"```|\bdef \w+\(|\bassert\b|\breturn\b|==|[{};]\s*$|\(\)|\[\]", re.MULTILINE)
-_OPTION = re.compile(r"^\s*\(?([A-Z])[.):]\s*(.*)$", re.MULTILINE)
+_OPTION = re.compile(r"^[^\S\n]*\(?([A-Z])[.):]\s*(.*)$", re.MULTILINE)
 _NEGATED = re.compile(r"\b(?:not|except|never|least|cannot|without|false|incorrect|n't)\b", re.IGNORECASE)
 _ASKS = ("what", "which", "who", "when", "where", "why", "how", "find", "calculate", "determine", "if", "let", "write")
 _REASONING = re.compile(r"\b(?:therefore|because|suppose|assume|hence|such that|given that|prove)\b", re.IGNORECASE)
