@@ -12,7 +12,7 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
-from orchestrator.adapters.memory_learning import MemoryConversations, MemoryLabels, MemoryNeighbours
+from orchestrator.adapters.memory_learning import MemoryLabels, MemoryNeighbours
 from orchestrator.adapters.postgres.database import Database, reach, store_errors
 from orchestrator.adapters.postgres.ledger import PostgresLedger
 from orchestrator.adapters.postgres.migrate import MigrationReport
@@ -28,6 +28,7 @@ from orchestrator.adapters.providers.anthropic import AnthropicProvider
 from orchestrator.adapters.providers.local_queue import LocalQueueProvider
 from orchestrator.adapters.providers.openai_like import OpenAILikeProvider
 from orchestrator.adapters.providers.plain import PlainProvider
+from orchestrator.adapters.redis.conversations import RedisConversations
 from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
 from orchestrator.ports import ApiKey, Deps, Limits, Provider
@@ -55,6 +56,8 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         workers = FleetReader(settings.redis_url)
         await workers.start()
         stack.push_async_callback(workers.close)
+        conversations = RedisConversations(settings.redis_url)
+        stack.push_async_callback(conversations.close)
         fleet = LiveFleet(registry, workers, _keys_wanted(settings), settings.open_servers)
         await fleet.start()
         stack.push_async_callback(fleet.close)
@@ -72,7 +75,7 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             policies=CachedPolicies(PostgresPolicies(database)),
             labels=MemoryLabels(),
             neighbours=MemoryNeighbours(),
-            conversations=MemoryConversations(),
+            conversations=conversations,
             overrides=overrides,
             blobs=FolderBlobs(settings.data_dir / "blobs"),
             health=LiveHealth(overrides.all, workers, settings.data_dir),
