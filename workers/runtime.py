@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,6 +22,7 @@ from typing import Any, Protocol, cast
 from registry.load import Registry, UnknownModel
 from registry.schema import Card, Task
 from registry.weights import missing as weights_missing
+from workers.pace import Measured
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,7 @@ class Runtime:
         self._limits = limits or Limits()
         self._resident: OrderedDict[str, _Resident] = OrderedDict()
         self._failed: dict[str, tuple[float, WorkerError]] = {}
+        self._measured: defaultdict[str, Measured] = defaultdict(Measured)
         self._lock = threading.Lock()  # one load or inference at a time, and so one flight per load
 
     def run(self, model_id: str, batch: Batch) -> tuple[list[Result | WorkerError], dict[str, float]]:
@@ -164,21 +166,26 @@ class Runtime:
             loaded = self._load(card, modality)
             ready = time.monotonic()
             results = _isolated(modality, loaded, batch)
-        timings = {"load": (ready - started) * 1e3, "inference": (time.monotonic() - ready) * 1e3}
-        return results, timings
+            inference_ms = (time.monotonic() - ready) * 1e3
+            self._measured[card.id].answered(inference_ms)
+        return results, {"load": (ready - started) * 1e3, "inference": inference_ms}
 
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Per model of these queues: what is missing (None: it can be called), whether it is loaded and
-        its resident bytes. Never waits for an inference."""
+        """Per model of these queues: what is missing (None: it can be called), whether it is loaded, its resident
+        bytes, and milliseconds of its last load and of a message's inference (None: not measured here yet).
+        Never waits for an inference."""
         cards = [card for card in self._registry.cards.values() if card.queue in queues]
         return {card.id: self._state(card) for card in cards}
 
     def _state(self, card: Card) -> dict[str, Any]:
         resident = self._resident.get(card.id)
+        measured = self._measured.get(card.id) or Measured()
         return {
             "missing": None if resident else self._missing(card),
             "loaded": resident is not None,
             "resident_bytes": resident.memory_bytes if resident else 0,
+            "load_ms": measured.load_ms,
+            "inference_ms": measured.inference_ms,
         }
 
     def _missing(self, card: Card) -> str | None:
@@ -226,8 +233,9 @@ class Runtime:
 
     def _load_measured(self, card: Card, modality: Modality) -> Any:
         gc.collect()  # garbage freed meanwhile would be subtracted from the growth
-        before = resident_bytes()
+        before, started = resident_bytes(), time.monotonic()
         loaded = _loaded(card, modality, self._machine)
+        self._measured[card.id].loaded((time.monotonic() - started) * 1e3)
         grown = max(0, resident_bytes() - before)
         if grown > self._limits.memory_bytes:
             raise WorkerError(

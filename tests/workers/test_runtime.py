@@ -175,7 +175,37 @@ def test_what_cannot_be_run_is_refused_with_a_reason(
 
 def test_the_announcement_names_what_each_model_of_a_queue_lacks(registry: Registry, tmp_path: Path) -> None:
     states = runtime(registry, tmp_path).announce(["sentiment", "document"])
-    assert states["first"] == {"missing": None, "loaded": False, "resident_bytes": 0}
+    assert states["first"] == {
+        "missing": None,
+        "loaded": False,
+        "resident_bytes": 0,
+        "load_ms": None,
+        "inference_ms": None,
+    }
     assert states["foreign"]["missing"] == "foreign cannot be run by the sentiment worker yet"
     assert states["donut"]["missing"] == "document has no worker on this installation yet"
     assert "minilm-l6-builtin" not in states
+
+
+def test_what_loading_and_answering_took_is_announced_and_outlives_the_loaded_model(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    small = runtime(registry, tmp_path, Limits(models=1))
+    _, timings = small.run("first", batch("one", "two", "three"))
+    state = small.announce(["sentiment"])["first"]
+    assert state["inference_ms"] == timings["inference"]  # of the message, not of one of its three items
+    assert 20 <= state["load_ms"] <= timings["load"]  # loading sleeps for 20 ms
+    small.run("second", batch("x"))
+    dropped = small.announce(["sentiment"])["first"]
+    assert (dropped["loaded"], dropped["load_ms"]) == (False, state["load_ms"])
+    assert dropped["inference_ms"] == state["inference_ms"]
+
+
+def test_a_model_that_fails_to_load_has_taken_no_time_to_load(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    broken = runtime(registry, tmp_path)
+    with pytest.raises(WorkerError):
+        broken.run("damaged", batch("x"))
+    state = broken.announce(["sentiment"])["damaged"]
+    assert (state["load_ms"], state["inference_ms"]) == (None, None)
