@@ -10,6 +10,8 @@ from orchestrator.core.types import Attempt, Plan
 
 # One repeat on the last rung: a second failure of the same model seconds later is rarely chance.
 _TRIES_ON_LAST_RUNG = 2
+# Refused, empty, not in the schema: an answer of this grade is as good as a failure.
+_BROKEN = 0.3
 _RETRYABLE = frozenset({"rate_limited", "provider_unreachable", "provider_error", "timeout"})
 
 
@@ -36,10 +38,11 @@ def next_rung(plan: Plan, attempts: Sequence[Attempt]) -> Step:
     """What follows, read from the attempts alone, so that a crash is a resume."""
     if not attempts:
         return Step(move=Move.START, rung=0)
-    last, following = attempts[-1], attempts[-1].rung + 1
+    last = attempts[-1]
     if last.error_code is None and _good_enough(plan, last):
         return Step(move=Move.ACCEPT, attempt=len(attempts) - 1)
-    if following < len(plan.rungs):
+    following = _following(plan, last.rung, fallbacks=last.error_code is not None or _grade(last) < _BROKEN)
+    if following is not None:
         move = Move.ESCALATE if last.error_code is None else Move.FALL_BACK
         return Step(move=move, rung=following)
     answered = [index for index, attempt in enumerate(attempts) if attempt.error_code is None]
@@ -49,6 +52,14 @@ def next_rung(plan: Plan, attempts: Sequence[Attempt]) -> Step:
     if last.error_code in _RETRYABLE and tries < _TRIES_ON_LAST_RUNG:
         return Step(move=Move.RETRY, rung=last.rung)
     return Step(move=Move.GIVE_UP)
+
+
+def _following(plan: Plan, rung: int, *, fallbacks: bool) -> int | None:
+    """The next rung; after an answer that is one, the next that is not there for failures only."""
+    for index in range(rung + 1, len(plan.rungs)):
+        if fallbacks or not plan.rungs[index].fallback:
+            return index
+    return None
 
 
 def _good_enough(plan: Plan, attempt: Attempt) -> bool:

@@ -16,13 +16,14 @@ ladder, and a threshold counts only if the claims of all laxer rungs are refuted
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from hashlib import blake2b
-from math import ceil, inf, log
+from math import ceil, inf, isinf, log
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -86,6 +87,22 @@ class Contract:
     @property
     def state(self) -> State:
         return self.certificate.state
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values; infinities as the words `inf` and `-inf`, which JSON has no numbers for."""
+        plain = {name: getattr(self, name) for name in ("task_class", "weak", "reference", "scorer")}
+        certificate = {name: getattr(self.certificate, name) for name in self.certificate.__dataclass_fields__}
+        if isinf(self.certificate.threshold):
+            certificate["threshold"] = str(self.certificate.threshold)
+        return {**plain, "certificate": certificate, "certified_at": self.certified_at.isoformat()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Contract:
+        """Raises TypeError, ValueError or KeyError for what is no contract."""
+        told = dict(data["certificate"])
+        certificate = Certificate(**{**told, "state": State(told["state"]), "threshold": float(told["threshold"])})
+        at = datetime.fromisoformat(data["certified_at"])
+        return Contract(**{**data, "certificate": certificate, "certified_at": at})
 
     @property
     def version(self) -> str:

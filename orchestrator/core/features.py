@@ -12,6 +12,7 @@ from orchestrator.core import signals
 from orchestrator.core.types import Features, Request
 
 _LANGUAGE_SAMPLE_CHARACTERS = 2_000
+_SURE_WORDS = 2
 _SIGNAL_SAMPLE_CHARACTERS = 20_000
 # An ask stands before or after what it is about; 600 characters hold the longest asks people write in one go.
 _ASK_EDGE_CHARACTERS = 600
@@ -54,15 +55,16 @@ def read(request: Request) -> Features:
 
 
 def language(text: str) -> str:
-    """BCP-47 primary tag by script (Cyrillic reads as `ru`), then by common words; `und` when nothing speaks."""
+    """BCP-47 primary tag by script (Cyrillic reads as `ru`), then by common words; `und` where fewer than two speak, or
+    for two languages alike."""
     sample = text[:_LANGUAGE_SAMPLE_CHARACTERS]
     for tag, script in () if sample.isascii() else signals.SCRIPTS:
         if len(script.findall(sample)) * 5 > len(sample):
             return tag
     words = signals.WORD.findall(sample.lower())
     hits = {tag: sum(word in common for word in words) for tag, common in signals.STOPWORDS.items()}
-    best = max(hits, key=lambda tag: hits[tag])
-    return best if hits[best] else "und"
+    second, best = sorted(hits, key=lambda tag: hits[tag])[-2:]
+    return best if hits[best] >= _SURE_WORDS and hits[best] > hits[second] else "und"
 
 
 def ask_of(request: Request) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from math import inf
 from typing import Any
 from uuid import UUID
 
@@ -87,12 +88,14 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constraints:
-    """What the answer must keep: quality in [0, 1], cost for the whole request, time from arrival."""
+    """What the answer must keep: quality in [0, 1], cost for the whole request, time from arrival, and where a
+    provider may keep the data."""
 
     min_quality: float | None = None
     max_cost_nanousd: int | None = None
     deadline_ms: int | None = None
     tiers: frozenset[Tier] | None = None
+    regions: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +128,8 @@ class Request:
     task_class: str | None = None
     """What kind of work this is, in the app's own words ("support-reply"): quality contracts are made per class.
     Without one, the class is the complexity the request is read as."""
+    rule: str | None = None
+    """The operator's rule this request was put under."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -255,6 +260,11 @@ class Promise:
     threshold: float | None = None
     more_labels: int | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values. An infinite threshold (every request may go to the weak model) is left out as null."""
+        told = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**told, "threshold": self.threshold if self.threshold not in (inf, -inf) else None}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -280,6 +290,8 @@ class Decision:
     scores: tuple[Score, ...]
     registry_version: str
     policy_version: str
+    scorer: str | None = None
+    neighbours: tuple[Neighbour, ...] = ()
 
 
 class Ending(StrEnum):

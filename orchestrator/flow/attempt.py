@@ -22,10 +22,12 @@ from orchestrator.core.errors import (
     NotEligible,
     usd,
 )
+from orchestrator.core.quality import Evidence
+from orchestrator.core.score import stated_latency_ms, stated_output_tokens
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
 from orchestrator.ports import Deps
 from registry.pricing import cost_nanousd
-from registry.schema import Billing, Card
+from registry.schema import Billing, Card, Task
 
 # Why a rung may not be called although the plan names it: no budget, no time, nothing left of max_cost.
 Refusals = (BudgetExceeded, DeadlineExceeded, NotEligible)
@@ -71,7 +73,13 @@ async def open_attempt(
 
 
 async def attempt(
-    deps: Deps, request: Request, decision: Decision, rung: int, earlier: Sequence[Attempt], elapsed_s: float
+    deps: Deps,
+    request: Request,
+    decision: Decision,
+    rung: int,
+    earlier: Sequence[Attempt],
+    replies: Sequence[Reply | None],
+    elapsed_s: float,
 ) -> tuple[Attempt, Reply | None]:
     """One call of one rung, whole. A failed call is an attempt with an error; other errors are raised."""
     opened = await open_attempt(deps, request, decision, rung, earlier, elapsed_s)
@@ -82,19 +90,26 @@ async def attempt(
     except BaseException as error:
         await abandon_attempt(deps, opened, error)
         raise
-    return await settle_attempt(deps, opened, reply, earlier), reply
+    return await settle_attempt(deps, opened, reply, earlier, replies), reply
 
 
 async def settle_attempt(
-    deps: Deps, opened: Opened, reply: Reply, earlier: Sequence[Attempt], *, said: bool = False
+    deps: Deps,
+    opened: Opened,
+    reply: Reply,
+    earlier: Sequence[Attempt],
+    replies: Sequence[Reply | None],
+    *,
+    said: bool = False,
 ) -> Attempt:
     """The call answered: its cost is known. Judges, and tells whether this answer is the one served: it is good
     enough, the best that is left, or already `said` in a stream."""
     ended = replace(
         _ended(deps, opened, Ending.SETTLED, cost_nanousd(opened.card, reply.usage, opened.started_at)),
         usage=reply.usage,
-        quality=quality.judge(opened.request, reply),
+        quality=quality.judge(opened.request, reply, Evidence(earlier=tuple(r for r in replies if r is not None))),
     )
+    _observe(deps, opened, ended, reply)
     step = cascade.next_rung(opened.decision.plan, (*earlier, ended))
     served = said or (step.move in (Move.ACCEPT, Move.SETTLE_FOR) and step.attempt == len(earlier))
     ended = replace(ended, accepted=served)
@@ -119,6 +134,19 @@ async def abandon_attempt(deps: Deps, opened: Opened, cause: BaseException) -> N
     ended = replace(_ended(deps, opened, ending, cost), error_code=code, error=error)
     with suppress(LedgerUnavailable):  # the sweeper lapses what cannot be recorded now
         await asyncio.shield(asyncio.ensure_future(_finish(deps, opened, ended, None)))
+
+
+def _observe(deps: Deps, opened: Opened, ended: Attempt, reply: Reply) -> None:
+    """Tells the fleet how this call compares to what `score` states; a wait in a queue is not the model's."""
+    if opened.request.task is not Task.GENERATE or not reply.usage.output_tokens:
+        return
+    worked_ms = max(1.0, ended.latency_ms - reply.timings_ms.get("queue_wait", 0.0))
+    complexity, options = opened.decision.plan.complexity, opened.request.options
+    deps.fleet.observe(
+        opened.card.id,
+        latency_ratio=worked_ms / stated_latency_ms(opened.card, reply.usage.output_tokens),
+        output_ratio=reply.usage.output_tokens / stated_output_tokens(complexity, options),
+    )
 
 
 def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s: float) -> Call:

@@ -1,39 +1,114 @@
-"""Reads a request, scores the candidates and chooses a plan. Asks the fleet and the policy; calls no model."""
+"""Reads a request, scores the candidates and chooses a plan. Asks the fleet and the policy; calls no model.
+
+Past prompts like it are looked up only where the rest does not decide with margin: most requests need no embedding.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
-from orchestrator.core import features as reading
-from orchestrator.core import policy as policies
-from orchestrator.core.score import classify, score
-from orchestrator.core.types import Complexity, Decision, Features, Request, Score
+from orchestrator.core import conversation, rules
+from orchestrator.core import features as signals
+from orchestrator.core.plan import Asked, Choice, choose
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.score import Read, read_as, score
+from orchestrator.core.types import Answer, Decision, Request, Score
 from orchestrator.ports import Deps
+from registry.load import Registry
 from registry.pricing import UnpricedModel
-from registry.schema import Task
+from registry.schema import Card, Task
+
+NEIGHBOURS = 14
+
+
+async def ruled(deps: Deps, request: Request) -> Request:
+    """The request as the operator's rules leave it."""
+    return rules.applied(request, (await deps.policies.current()).rules)
+
+
+async def remember(deps: Deps, answer: Answer) -> None:
+    """Which model answered, so that the conversation's next turn can stay with it."""
+    request = answer.request
+    if request.task is Task.GENERATE:
+        key = conversation.key_after(request.caller.tenant, request.messages, answer.reply)
+        await deps.conversations.remember(key, answer.answered_by.model_id)
 
 
 async def decide(deps: Deps, request: Request) -> Decision:
     """Raises ModelNotFound, NotEligible, NoModelAvailable."""
     policy, registry = await deps.policies.current(), deps.fleet.registry()
-    unavailable = deps.fleet.unavailable()
-    read: Features | None = None
-    complexity = Complexity.SIMPLE
-    scores: dict[str, Score] = {}
     if request.task is Task.GENERATE:
-        read = reading.read(request)
-        complexity = classify(read, policy)
-        now, named = deps.clock.now(), registry.by_alias.get(request.model or "", request.model)
-        candidates = [c for c in (registry.cards.get(named),) if c] if named else policy.reachable(registry)
-        for card in candidates:
-            if card.id not in unavailable:
-                with suppress(UnpricedModel):  # without a score a paid card is not eligible, and says so
-                    scores[card.id] = score(card, read, complexity, request.options, policy, now)
-    plan = policies.choose(request, read, complexity, scores, policy, registry, unavailable)
+        asked, choice = await _of_text(deps, request, policy, registry)
+    else:
+        asked = Asked(request=request, read=None, scores={}, unavailable=deps.fleet.unavailable())
+        choice = choose(asked, policy, registry)
+    plan = choice.plan
+    if request.rule is not None:
+        plan = replace(plan, reason=f"{plan.reason}; under rule {request.rule!r}")
     return Decision(
         plan=plan,
-        features=read,
-        scores=tuple(scores.values()),
+        features=asked.read.features if asked.read else None,
+        scores=tuple(asked.scores.values()),
         registry_version=registry.short,
         policy_version=policy.version,
+        scorer=asked.read.scorer if asked.read else None,
+        neighbours=tuple(asked.read.neighbours) if asked.read else (),
     )
+
+
+async def _of_text(deps: Deps, request: Request, policy: RoutingPolicy, registry: Registry) -> tuple[Asked, Choice]:
+    read = await _read(deps, request, policy)
+    last, bound = await _conversation(deps, request)
+    asked = Asked(
+        request=request,
+        read=read,
+        scores=_scores(deps, request, read, policy, registry, last),
+        unavailable=deps.fleet.unavailable(),
+        last=last,
+        bound=bound,
+    )
+    choice = choose(asked, policy, registry)
+    if not choice.close:
+        return asked, choice
+    found = await deps.neighbours.like(request.caller.tenant, signals.ask_of(request), NEIGHBOURS)
+    if not found:
+        return asked, choice
+    read = replace(read, neighbours=found)
+    asked = replace(asked, read=read, scores=_scores(deps, request, read, policy, registry, last))
+    return asked, choose(asked, policy, registry)
+
+
+async def _read(deps: Deps, request: Request, policy: RoutingPolicy) -> Read:
+    predictor = await deps.policies.predictor(policy.scorer)
+    reading = predictor.read(signals.ask_of(request))
+    return read_as(signals.read(request), reading, predictor.version, policy)
+
+
+async def _conversation(deps: Deps, request: Request) -> tuple[str | None, bool]:
+    """The model that answered the last turn, and whether it must go on."""
+    key = conversation.key_of(request.caller.tenant, request.messages)
+    last = await deps.conversations.last(key) if key else None
+    return last, conversation.in_tool_loop(request.messages)
+
+
+def _scores(
+    deps: Deps, request: Request, read: Read, policy: RoutingPolicy, registry: Registry, last: str | None
+) -> dict[str, Score]:
+    now, unavailable = deps.clock.now(), deps.fleet.unavailable()
+    found: dict[str, Score] = {}
+    for card in _candidates(request, policy, registry, last):
+        if card.id not in unavailable:
+            with suppress(UnpricedModel):  # without a score a paid card is not eligible, and says so
+                found[card.id] = score(card, read, request.options, policy, now, deps.fleet.pace(card.id))
+    return found
+
+
+def _candidates(request: Request, policy: RoutingPolicy, registry: Registry, last: str | None) -> Sequence[Card]:
+    if request.model is not None:
+        named = registry.cards.get(registry.by_alias.get(request.model, request.model))
+        return [named] if named else []
+    reachable = policy.reachable(registry)
+    known = registry.cards.get(last) if last else None
+    return reachable if known is None or known in reachable else (*reachable, known)

@@ -9,7 +9,7 @@ from orchestrator.core.cascade import Move, Step, next_rung
 from orchestrator.core.errors import AllRungsFailed, BudgetExceeded, DeadlineExceeded, PennyrouteError
 from orchestrator.core.types import Answer, Attempt, Decision, Reply, Request
 from orchestrator.flow.attempt import Refusals, attempt
-from orchestrator.flow.decide import decide
+from orchestrator.flow.decide import decide, remember, ruled
 from orchestrator.ports import Deps
 from registry.schema import Billing
 
@@ -21,6 +21,7 @@ async def route(deps: Deps, request: Request) -> Answer:
     """Raises ModelNotFound, NotEligible, NoModelAvailable, BudgetExceeded, LedgerUnavailable, DeadlineExceeded,
     AllRungsFailed. Where a rung may not be called, the best answer so far is served."""
     started = deps.clock.monotonic()
+    request = await ruled(deps, request)
     decision = await decide(deps, request)
     attempts: list[Attempt] = []
     replies: list[Reply | None] = []
@@ -29,7 +30,7 @@ async def route(deps: Deps, request: Request) -> Answer:
             await deps.clock.sleep(_RETRY_WAIT_S)
         elapsed_s = deps.clock.monotonic() - started
         try:
-            ended, reply = await attempt(deps, request, decision, step.rung, attempts, elapsed_s)
+            ended, reply = await attempt(deps, request, decision, step.rung, attempts, replies, elapsed_s)
         except Refusals as refusal:
             decision = without_refused(deps, decision, step.rung, refusal)
             answered = any(reply is not None for reply in replies)
@@ -38,7 +39,9 @@ async def route(deps: Deps, request: Request) -> Answer:
             continue
         attempts.append(ended)
         replies.append(reply)
-    return _answer(request, decision, step, attempts, replies, (deps.clock.monotonic() - started) * 1000)
+    answer = _answer(request, decision, step, attempts, replies, (deps.clock.monotonic() - started) * 1000)
+    await remember(deps, answer)
+    return answer
 
 
 def without_refused(deps: Deps, decision: Decision, refused: int, refusal: PennyrouteError) -> Decision:

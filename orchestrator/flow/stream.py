@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from orchestrator.core.errors import CallBroken, CallFailed
 from orchestrator.core.types import Answer, Attempt, Decision, FinishReason, Reply, Request
 from orchestrator.flow.attempt import Opened, Refusals, abandon_attempt, fail_attempt, open_attempt, settle_attempt
-from orchestrator.flow.decide import decide
+from orchestrator.flow.decide import decide, remember, ruled
 from orchestrator.flow.route import all_failed, without_refused
 from orchestrator.ports import Deps
 from registry.schema import Usage
@@ -20,6 +20,7 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
     What has been said cannot be unsaid, so a streamed answer is judged but never escalated.
     """
     started = deps.clock.monotonic()
+    request = await ruled(deps, request)
     decision = await decide(deps, request)
     yield decision
     attempts: list[Attempt] = []
@@ -53,9 +54,9 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
         except BaseException as error:
             await abandon_attempt(deps, opened, error)
             raise
-        ended = await settle_attempt(deps, opened, reply, attempts, said=True)
+        ended = await settle_attempt(deps, opened, reply, attempts, (), said=True)
         attempts.append(ended)
-        yield Answer(
+        answer = Answer(
             request=request,
             reply=reply,
             decision=decision,
@@ -63,6 +64,8 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
             answered_by=ended,
             latency_ms=(deps.clock.monotonic() - started) * 1000,
         )
+        await remember(deps, answer)
+        yield answer
         return
     raise all_failed(attempts)
 

@@ -45,20 +45,24 @@ def answer_body(answer: Answer, stored_ids: Sequence[UUID] = ()) -> dict[str, An
 
 
 def decision_body(decision: Decision) -> dict[str, Any]:
-    scores = {score.model_id: score for score in decision.scores}
+    plan, scores = decision.plan, {score.model_id: score for score in decision.scores}
     return {
-        "complexity": decision.plan.complexity,
-        "reason": decision.plan.reason,
+        "complexity": plan.complexity,
+        "reason": plan.reason,
         "plan": [
             {
                 "model": rung.model_id,
                 "threshold": rung.threshold,
+                "fallback": rung.fallback,
                 "p_adequate": scores[rung.model_id].p_adequate if rung.model_id in scores else None,
             }
-            for rung in decision.plan.rungs
+            for rung in plan.rungs
         ],
+        "predicted": {"quality": plan.quality, "cost_nanousd": plan.cost_nanousd, "latency_ms": plan.latency_ms},
+        "contract": plan.promise.as_dict() if plan.promise else None,
         "features": decision.features.as_dict() if decision.features else None,
         "policy_version": decision.policy_version,
+        "scorer": decision.scorer,
         "registry_version": decision.registry_version,
     }
 

@@ -39,6 +39,7 @@ async def to_request(
         model=None if body.model == "auto" else body.model,
         caller=caller,
         user=body.user,
+        task_class=body.task_class,
         metadata=body.metadata,
         tags=tuple(body.tags),
     )
@@ -114,4 +115,5 @@ def _constraints(body: ConstraintsBody) -> Constraints:
         max_cost_nanousd=None if body.max_cost_usd is None else int(body.max_cost_usd * NANOUSD_PER_USD),
         deadline_ms=body.deadline_ms,
         tiers=frozenset(body.tiers) if body.tiers else None,
+        regions=frozenset(body.regions) if body.regions else None,
     )

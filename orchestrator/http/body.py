@@ -147,6 +147,9 @@ class ConstraintsBody(Strict):
     max_cost_usd: Decimal | None = Field(None, ge=0, le=1_000)
     deadline_ms: int | None = Field(None, ge=1, le=3_600_000)
     tiers: list[Tier] | None = Field(None, min_length=1)
+    regions: list[Annotated[str, Field(min_length=1, max_length=32)]] | None = Field(
+        None, min_length=1, max_length=32, description="where a provider may keep the data; local models keep it here"
+    )
 
 
 def _shape(value: Any) -> str | None:
@@ -197,6 +200,9 @@ class RouteBody(Strict):
     ] = None
     model: str | None = Field(None, max_length=200, description="names a model and skips routing; `auto` routes")
     user: str | None = Field(None, max_length=256)
+    task_class: str | None = Field(
+        None, min_length=1, max_length=64, description="what kind of work this is; quality contracts are made per class"
+    )
     metadata: Json = Field(default_factory=dict, max_length=64)
     tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default_factory=list, max_length=16)
     stream: bool = False

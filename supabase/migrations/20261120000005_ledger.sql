@@ -183,11 +183,11 @@ set search_path = public, pg_temp as $$
       id, request_id, created_at, tenant, key_id, user_ref, task, model_id, provider, tier, strategy, complexity, rung,
       accepted, ending, quality_score, signals, hold_nanousd, cost_nanousd, latency_ms, input_tokens, cache_read_tokens,
       cache_write_tokens, output_tokens, finish_reason, error_code, error, routing_reason, plan, features,
-      registry_version, policy_version, propensity, tags, metadata)
+      task_class, contract, scorer, registry_version, policy_version, propensity, tags, metadata)
     select id, request_id, created_at, tenant, key_id, user_ref, task, model_id, provider, tier, strategy, complexity,
       rung, accepted, ending, quality_score, signals, hold_nanousd, cost_nanousd, latency_ms, input_tokens,
       cache_read_tokens, cache_write_tokens, output_tokens, finish_reason, error_code, error, routing_reason, plan,
-      features, registry_version, policy_version, propensity, tags, metadata
+      features, task_class, contract, scorer, registry_version, policy_version, propensity, tags, metadata
       from rows
     on conflict (id, created_at) do update set
       accepted = excluded.accepted, ending = excluded.ending, quality_score = excluded.quality_score,

@@ -67,6 +67,21 @@ def test_each_move_follows_from_the_attempts(
     assert after(rungs, *outcomes) == expected
 
 
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (0.9, Step(move=Move.ACCEPT, attempt=0)),
+        (0.4, Step(move=Move.SETTLE_FOR, attempt=0)),
+        (0.2, Step(move=Move.ESCALATE, rung=1)),
+        ("timeout", Step(move=Move.FALL_BACK, rung=1)),
+    ],
+)
+def test_a_rung_for_failures_is_not_climbed_for_a_mediocre_answer(outcome: float | str, expected: Step) -> None:
+    rungs = (Rung(model_id="m0", threshold=0.5), Rung(model_id="m1", threshold=0.5, fallback=True))
+    told = Plan(rungs=rungs, complexity=Complexity.HIGH, reason="for a test")
+    assert next_rung(told, [attempt(0, outcome)]) == expected
+
+
 OUTCOMES = st.lists(st.floats(0, 1) | st.sampled_from(CODES), min_size=12, max_size=12)
 
 

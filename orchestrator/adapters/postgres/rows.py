@@ -73,6 +73,9 @@ def inference_row(inference: Inference, *, paid: bool) -> dict[str, Any]:
         "routing_reason": decision.plan.reason,
         "plan": _plan(decision),
         "features": decision.features.as_dict() if decision.features else None,
+        "task_class": clean(request.task_class),
+        "contract": decision.plan.promise.as_dict() if decision.plan.promise else None,
+        "scorer": decision.scorer,
         "registry_version": decision.registry_version,
         "policy_version": decision.policy_version,
         "propensity": decision.plan.propensity,
@@ -85,12 +88,20 @@ def inference_row(inference: Inference, *, paid: bool) -> dict[str, Any]:
 
 
 def _plan(decision: Decision) -> dict[str, Any]:
-    scores = {score.model_id: score.p_adequate for score in decision.scores}
+    plan, scores = decision.plan, {score.model_id: score.p_adequate for score in decision.scores}
     return {
         "rungs": [
-            {"model": rung.model_id, "threshold": rung.threshold, "p_adequate": scores.get(rung.model_id)}
-            for rung in decision.plan.rungs
-        ]
+            {
+                "model": rung.model_id,
+                "threshold": rung.threshold,
+                "fallback": rung.fallback,
+                "p_adequate": scores.get(rung.model_id),
+            }
+            for rung in plan.rungs
+        ],
+        "quality": plan.quality,
+        "cost_nanousd": plan.cost_nanousd,
+        "latency_ms": plan.latency_ms,
     }
 
 

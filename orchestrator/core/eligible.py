@@ -1,0 +1,126 @@
+"""Rules out the models that may not answer a request, each with its reason. Orders and predicts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from orchestrator.core.errors import NoModelAvailable, NotEligible, usd
+from orchestrator.core.types import Features, Request, Score, Strategy
+from registry.schema import Billing, Capability, Card, Task, Tier
+
+ALL_TIERS = frozenset(Tier)
+LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
+PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
+_PREMIUM_TIERS = frozenset({Tier.PREMIUM})
+
+# A predicted latency is a prior: only a model that would miss the deadline at four times its speed is left out.
+FASTEST_SHARE = 0.25
+
+
+def eligible(
+    request: Request, features: Features | None, cards: Iterable[Card], scores: Mapping[str, Score] | None
+) -> tuple[list[Card], dict[str, str]]:
+    """Cards that may answer, and for the rest the first reason why not. Without scores only facts are checked."""
+    fit: list[Card] = []
+    reasons: dict[str, str] = {}
+    for card in cards:
+        reason = _refusal(request, features, card)
+        if reason is None and scores is not None:
+            reason = _costs_too_much(request, card, scores.get(card.id))
+        if reason is None:
+            fit.append(card)
+        else:
+            reasons[card.id] = reason
+    return fit, reasons
+
+
+def nobody(
+    request: Request,
+    features: Features | None,
+    cards: Iterable[Card],
+    refusals: dict[str, str],
+    unavailable: Mapping[str, str],
+) -> NotEligible | NoModelAvailable:
+    """Which of the two it is: a model that would do is away, or none would do."""
+    away, more = eligible(request, features, (card for card in cards if card.id in unavailable), None)
+    if not away:
+        refusals = refusals | more
+        return NotEligible(_not_eligible_message(request, refusals), candidates=refusals)
+    nearest = sorted(away, key=lambda card: (not card.roles, not card.core, card.queue is not None))
+    missing = {card.id: unavailable[card.id] for card in nearest}
+    return NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
+
+
+def _refusal(request: Request, features: Features | None, card: Card) -> str | None:
+    """The first fact of the card that rules it out."""
+    options = request.options
+    if card.tier not in _tiers(request):
+        return f"tier {card.tier} is excluded by strategy {request.strategy} or constraints.tiers"
+    if request.task is not Task.GENERATE:
+        return None
+    if elsewhere := _elsewhere(request, card):
+        return elsewhere
+    if features and _speaks_not(features, card):
+        return f"is not known to speak {features.language!r}; it speaks {', '.join(card.languages)}"
+    if options.tools and Capability.TOOLS not in card.capabilities:
+        return "does not support tools"
+    if options.tool_choice not in (None, "auto", "none") and "forced_tool_choice" in card.unsupported_options:
+        return "refuses a forced tool choice"
+    if features and features.images and Capability.VISION not in card.capabilities:
+        return "does not read images"
+    answer = min(options.max_tokens or 0, card.max_output_tokens or options.max_tokens or 0)
+    room = answer + (features.tokens if features else 0)
+    if card.context_tokens is not None and room > card.context_tokens:
+        return f"its context of {card.context_tokens} tokens is too small for about {room}"
+    return None
+
+
+def _elsewhere(request: Request, card: Card) -> str | None:
+    """Weights that run here keep the data here; a provider must say where it keeps them."""
+    regions = request.constraints.regions
+    if regions is None or card.billing is Billing.NONE:
+        return None
+    if card.regions is None:
+        return "where its provider keeps the data is not known, and constraints.regions asks"
+    outside = sorted(set(card.regions) - regions)
+    return f"may keep the data in {', '.join(outside)}, outside constraints.regions" if outside else None
+
+
+def _speaks_not(features: Features, card: Card) -> bool:
+    return bool(card.languages) and features.language not in (*card.languages, "und") and "mul" not in card.languages
+
+
+def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | None:
+    """The first prediction that breaks one of the request's own constraints."""
+    limits = request.constraints
+    if score is None:
+        return None if card.billing is Billing.NONE else "no ladder leads to it, or its price is not known"
+    if limits.max_cost_nanousd is not None and score.cost_nanousd > limits.max_cost_nanousd:
+        return f"would cost about {usd(score.cost_nanousd)}, over constraints.max_cost_usd"
+    if request.model is not None:
+        return None  # a named model is respected: what is only predicted does not rule it out
+    if limits.deadline_ms is not None and score.latency_ms * FASTEST_SHARE > limits.deadline_ms:
+        return f"would take about {score.latency_ms} ms, far over constraints.deadline_ms"
+    return None
+
+
+def _tiers(request: Request) -> frozenset[Tier]:
+    by_strategy = ALL_TIERS
+    if request.strategy is Strategy.LOCAL_ONLY:
+        by_strategy = LOCAL_TIERS
+    elif request.strategy is Strategy.PREMIUM_ONLY and request.task is Task.GENERATE:
+        by_strategy = _PREMIUM_TIERS  # only generate has paid models; the strategy speaks of it alone
+    return by_strategy & request.constraints.tiers if request.constraints.tiers else by_strategy
+
+
+def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:
+    nearest = sorted(reasons.items(), key=lambda reason: reason[1].startswith("tier "))  # asked for, so least news
+    some = "; ".join(f"{model}: {why}" for model, why in nearest[:3])
+    return f"no model can {request.task} within this request's constraints ({some or 'none is registered'})."
+
+
+def _unavailable_message(task: Task, missing: Mapping[str, str], refusals: Mapping[str, str]) -> str:
+    some = "; ".join(f"{model}: {how}" for model, how in list(missing.items())[:3])
+    more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
+    ruled_out = f" ({len(refusals)} more do not meet this request's constraints)" if refusals else ""
+    return f"no model for {task} can be called now. {some}{more}{ruled_out}. `pennyroute doctor` lists every way."

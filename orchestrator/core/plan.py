@@ -1,0 +1,333 @@
+"""Chooses: eligible models first, then the cheapest plan whose predicted quality is enough. It predicts no model.
+
+Every plan ends with the best model its class may use; what is chosen is which cheaper ones are asked before it, each
+answer being accepted if it is good enough. So a plan is one model, a cascade, or a vote of cheap ones (the second is
+accepted where it agrees with the first), and among those the cheapest is taken that is predicted to reach
+
+    the quality the request asks for, else (1 − slack) × the quality of the best plan,
+
+unless the task class has a quality contract, which then decides alone between its weak and its reference model.
+Of two plans of equal cost the better is taken: no plan that could have been chosen is cheaper and as good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from orchestrator.core.contract import Contract, State, decide
+from orchestrator.core.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
+from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.reason import why_first, why_ordered
+from orchestrator.core.score import Read
+from orchestrator.core.types import Complexity, Plan, Promise, Request, Rung, Score, Strategy
+from registry.load import Registry, UnknownModel
+from registry.schema import Card, Task, Tier
+
+# Predictions are rough: a plan this near to the target may fall on the other side once prompts like it are looked up.
+_MARGIN = 0.1
+_MOST_VOTERS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """What a choice is made from. `unavailable` maps models that cannot be called now to what would make them
+    available; `last` is the model that answered this conversation's last turn, `bound` says that it must go on (a
+    tool's result is being handed in)."""
+
+    request: Request
+    read: Read | None
+    scores: Mapping[str, Score]
+    unavailable: Mapping[str, str]
+    last: str | None = None
+    bound: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """A plan, and whether the next best guess of its qualities could have changed it."""
+
+    plan: Plan
+    close: bool = False
+
+
+def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
+    """The plan for a request. Raises ModelNotFound, NotEligible, NoModelAvailable."""
+    request, features = asked.request, asked.read.features if asked.read else None
+    if request.model is not None:
+        return Choice(plan=_named(asked, policy, registry))
+    cards = registry.for_task(request.task)
+    candidates = [
+        card for card in cards if card.id in asked.scores or (not asked.scores and card.id not in asked.unavailable)
+    ]
+    ready, refusals = eligible(request, features, candidates, asked.scores)
+    if not ready:
+        raise nobody(request, features, cards, refusals, asked.unavailable)
+    if asked.read is None:
+        return Choice(plan=_in_order(asked, ready, policy, registry))
+    return _Chooser(asked, asked.read, ready, policy, registry).choice()
+
+
+def _in_order(asked: Asked, ready: Sequence[Card], policy: RoutingPolicy, registry: Registry) -> Plan:
+    """Tasks whose models nobody scores: by the policy's order, else downloaded before built-in."""
+    task = asked.request.task
+    ordered = _by_entries(policy.task_order.get(task, ()), ready, asked.scores, registry) or list(_by_tier(ready))
+    # Vectors of two models do not compare, so an embedding has no second rung.
+    ordered = ordered[: 1 if task is Task.EMBED else 2]
+    threshold = _threshold(asked.request, policy)
+    return Plan(
+        rungs=tuple(Rung(model_id=card.id, threshold=threshold) for card in ordered),
+        complexity=Complexity.SIMPLE,
+        reason=f"{ordered[0].id} is the first available model for {task}",
+    )
+
+
+def _named(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Plan:
+    request, read = asked.request, asked.read
+    assert request.model is not None  # noqa: S101 - the caller's condition, for the type checker
+    try:
+        card = registry.get(request.model)
+    except UnknownModel as unknown:
+        raise ModelNotFound(str(unknown), model=request.model) from unknown
+    if request.task not in card.tasks:
+        can = ", ".join(card.tasks)
+        raise NotEligible(
+            f"model {card.id!r} cannot {request.task}; it can {can}.", candidates={card.id: f"cannot {request.task}"}
+        )
+    scores = None if card.id in asked.unavailable else asked.scores
+    _, refusals = eligible(request, read.features if read else None, [card], scores)
+    if refusals:
+        raise NotEligible(f"model {card.id!r}: {refusals[card.id]}.", candidates=refusals)
+    if missing := asked.unavailable.get(card.id):
+        raise NoModelAvailable(f"model {card.id!r} cannot answer now: {missing}", candidates={card.id: missing})
+    plan = Plan(
+        rungs=(Rung(model_id=card.id, threshold=0.0),),
+        complexity=read.complexity if read else Complexity.SIMPLE,
+        reason=f"{card.id} was named by the request",
+    )
+    return _predicted(plan, asked.scores, policy, registry)
+
+
+class _Chooser:
+    """One choice among the ready cards of a text to generate."""
+
+    def __init__(
+        self, asked: Asked, read: Read, ready: Sequence[Card], policy: RoutingPolicy, registry: Registry
+    ) -> None:
+        self._asked, self._request, self._read = asked, asked.request, read
+        self._policy, self._registry = policy, registry
+        self._ready = {card.id: card for card in ready}
+        ladder = policy.ladders["tools" if self._request.options.tools else read.complexity]
+        ordered = _by_entries(ladder, ready, asked.scores, registry)
+        rest = [card for card in _by_tier(ready) if card not in ordered]
+        if not ordered:
+            ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
+        self._after: list[Card] = []
+        if self._request.strategy is Strategy.LOCAL_FALLBACK:
+            self._after = [card for card in (*ordered, *rest) if card.tier in LOCAL_TIERS][:1]
+            ordered = [card for card in ordered if card.tier in PAID_TIERS] or self._after
+        self._ladder = ordered
+        self._voters = self._second_local(ready)
+
+    def choice(self) -> Choice:
+        if self._asked.bound and self._asked.last in self._ready:
+            return Choice(
+                plan=self._plan([self._ready[self._asked.last]], f"a tool loop stays with {self._asked.last}")
+            )
+        promise, kept = self._promised()
+        if kept is not None:
+            return Choice(plan=replace(self._plan(kept, why_first(self._read, kept, promise)), promise=promise))
+        plan, close = self._cheapest()
+        return Choice(plan=replace(plan, promise=promise), close=close)
+
+    # -- the contract ---------------------------------------------------------------------------
+
+    def _promised(self) -> tuple[Promise | None, list[Card] | None]:
+        """What the contracts of this task class say, and the models they leave; None where no contract decides."""
+        task_class = self._request.task_class or self._read.complexity
+        contracts = self._policy.contracts_of(task_class)
+        if not contracts:
+            return None, None
+        told = [self._ask(contract) for contract in contracts]
+        return next((each for each in told if each[1] is not None and len(each[1]) > 1), told[0])
+
+    def _ask(self, contract: Contract) -> tuple[Promise, list[Card] | None]:
+        certificate, score = contract.certificate, round(self._read.reading.gain, 6)
+        weak, reference = self._ready.get(contract.weak), self._ready.get(contract.reference)
+        same_score = contract.scorer == self._read.scorer
+        promise = Promise(
+            task_class=contract.task_class,
+            state=contract.state if same_score or contract.state is not State.MET else State.UNCERTIFIED,
+            epsilon=certificate.epsilon,
+            delta=certificate.delta,
+            weak=contract.weak,
+            reference=contract.reference,
+            version=contract.version,
+            kept=reference is not None,
+            score=score,
+            threshold=certificate.threshold if contract.state is State.MET else None,
+            more_labels=certificate.more_labels,
+        )
+        if reference is None:
+            return promise, None
+        if weak is not None and same_score and decide(certificate, score) == "weak":
+            return promise, [weak, reference]
+        return promise, [reference]
+
+    # -- the prediction -------------------------------------------------------------------------
+
+    def _cheapest(self) -> tuple[Plan, bool]:
+        plans = self._plans()
+        target = self._target(plans)
+        enough = [plan for plan in plans if _quality(plan) >= target]
+        if not enough:
+            raise self._too_low(plans)
+        chosen = self._unless_it_stays(min(enough, key=_preferred), enough)
+        close = len(plans) > 1 and min(abs(_quality(plan) - target) for plan in plans) < _MARGIN
+        return chosen, close
+
+    def _plans(self) -> list[Plan]:
+        """Every plan there is to choose from: the best model of the ladder, after each set of cheaper ones."""
+        scores, first = self._asked.scores, list[Card]()
+        for card in self._ladder:
+            if all(card.tier is not other.tier for other in first):  # the second of a tier is there for failures
+                first.append(card)
+        best = max(first, key=lambda card: (scores[card.id].p_adequate, -first.index(card)))
+        cheaper = [card for card in (*first, *self._voters) if self._may_come_before(card, best)]
+        most = self._policy.max_rungs - 1 - len(self._after)
+        sets = [chosen for size in range(most + 1) for chosen in combinations(cheaper, size)]
+        plans = [self._plan(sorted([*chosen, best], key=self._climb)) for chosen in sets]
+        return self._affordable(plans)
+
+    def _may_come_before(self, card: Card, best: Card) -> bool:
+        scores = self._asked.scores
+        return card is not best and scores[card.id].cost_nanousd <= scores[best.id].cost_nanousd
+
+    def _climb(self, card: Card) -> tuple[int, float, str]:
+        score = self._asked.scores[card.id]
+        return score.cost_nanousd, score.p_adequate, card.id
+
+    def _affordable(self, plans: Sequence[Plan]) -> list[Plan]:
+        """Those whose predicted whole keeps the request's limits; each model alone does, so one is always left."""
+        limits, kept = self._request.constraints, list(plans)
+        if limits.max_cost_nanousd is not None:
+            kept = [plan for plan in kept if (plan.cost_nanousd or 0) <= limits.max_cost_nanousd] or kept[:1]
+        if limits.deadline_ms is not None:
+            kept = [plan for plan in kept if (plan.latency_ms or 0) * FASTEST_SHARE <= limits.deadline_ms] or kept[:1]
+        return kept
+
+    def _target(self, plans: Sequence[Plan]) -> float:
+        if self._request.constraints.min_quality is not None:
+            return self._request.constraints.min_quality
+        return (1 - self._policy.slack[self._read.complexity]) * max(map(_quality, plans))
+
+    def _too_low(self, plans: Sequence[Plan]) -> NotEligible:
+        best = max(map(_quality, plans))
+        reason = f"predicted quality {best:.2f} is under constraints.quality"
+        scores = self._asked.scores
+        told = {
+            card.id: f"predicted quality {scores[card.id].p_adequate:.2f} is under constraints.quality"
+            for card in self._ladder
+        }
+        return NotEligible(f"no plan reaches what this request asks: {reason}. Ask for less.", candidates=told)
+
+    def _unless_it_stays(self, chosen: Plan, enough: Sequence[Plan]) -> Plan:
+        """A conversation stays with its model unless that is not good enough any more, or costs far more."""
+        last, policy = self._asked.last, self._policy
+        if last is None or last not in self._ready or chosen.rungs[0].model_id == last:
+            return chosen
+        staying = [plan for plan in enough if plan.rungs[0].model_id == last]
+        if not staying:
+            return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which is not predicted good enough")
+        stay = min(staying, key=_preferred)
+        cost, cheaper = stay.cost_nanousd or 0, chosen.cost_nanousd or 0
+        if cost > policy.switch_factor * cheaper and cost - cheaper > policy.switch_least_nanousd:
+            return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which would cost far more")
+        return replace(stay, reason=f"{stay.reason}; the conversation stays with {last}")
+
+    # -- rungs ----------------------------------------------------------------------------------
+
+    def _plan(self, cards: Sequence[Card], reason: str | None = None) -> Plan:
+        """These models, then the rest of the ladder for failures."""
+        threshold = _threshold(self._request, self._policy)
+        rest = [card for card in self._ladder if card not in cards][: self._policy.max_rungs - len(cards)]
+        if self._after and self._after[0] not in cards:
+            rest = [*rest[: self._policy.max_rungs - len(cards) - 1], *self._after]
+        rungs = (
+            *(Rung(model_id=card.id, threshold=threshold) for card in cards),
+            *(Rung(model_id=card.id, threshold=threshold, fallback=True) for card in rest),
+        )
+        told = reason or why_ordered(self._read, [*cards, *rest])
+        plan = Plan(rungs=rungs, complexity=self._read.complexity, reason=told)
+        return _predicted(plan, self._asked.scores, self._policy, self._registry)
+
+    def _second_local(self, ready: Sequence[Card]) -> list[Card]:
+        """A second local model, to vote with the first: where the two agree the answer is mostly right."""
+        first = [card for card in self._ladder if card.tier is Tier.LOCAL][:1]
+        others = [card for card in ready if card.tier is Tier.LOCAL and card not in first] if first else []
+        return sorted(others, key=lambda card: _preference(card, self._asked.scores))[: _MOST_VOTERS - 1]
+
+
+def _predicted(plan: Plan, scores: Mapping[str, Score], policy: RoutingPolicy, registry: Registry) -> Plan:
+    """The plan with what it is expected to reach and to take, failures aside. Answers of two models are taken to be
+    right or wrong independently, given the query."""
+    rungs = [scores[rung.model_id] for rung in plan.rungs if not rung.fallback and rung.model_id in scores]
+    if not rungs:
+        return plan
+    tiers = [registry.get(score.model_id).tier for score in rungs]
+    quality, cost, latency = rungs[-1].p_adequate, float(rungs[-1].cost_nanousd), float(rungs[-1].latency_ms)
+    for n in range(len(rungs) - 2, -1, -1):
+        votes = n > 0 and tiers[n] is tiers[n - 1]
+        right, wrong = policy.agree_rates if votes else (policy.accept_right, policy.accept_wrong)
+        p = rungs[n].p_adequate
+        goes_on = 1 - (p * right + (1 - p) * wrong)
+        quality = p * right + goes_on * quality
+        cost = rungs[n].cost_nanousd + goes_on * cost
+        latency = rungs[n].latency_ms + goes_on * latency
+    return replace(plan, quality=round(quality, 4), cost_nanousd=round(cost), latency_ms=round(latency))
+
+
+def _quality(plan: Plan) -> float:
+    return plan.quality or 0.0
+
+
+def _preferred(plan: Plan) -> tuple[int, float, int, tuple[str, ...]]:
+    """The cheapest, then the best, the fastest, the name."""
+    return plan.cost_nanousd or 0, -_quality(plan), plan.latency_ms or 0, tuple(rung.model_id for rung in plan.rungs)
+
+
+def _threshold(request: Request, policy: RoutingPolicy) -> float:
+    return max(policy.accept_at, request.constraints.min_quality or 0.0)
+
+
+def _by_entries(
+    entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score], registry: Registry
+) -> list[Card]:
+    """For each entry (role, tier or id) its best ready card not yet taken."""
+    ordered: dict[str, Card] = {}
+    for entry in entries:
+        matching = [card for card in ready if _matches(card, entry, registry) and card.id not in ordered]
+        if matching:
+            best = min(matching, key=lambda card: _preference(card, scores))
+            ordered[best.id] = best
+    return list(ordered.values())
+
+
+def _matches(card: Card, entry: str, registry: Registry) -> bool:
+    if entry in registry.by_role:
+        return entry in card.roles
+    return entry in (card.tier, card.id)
+
+
+def _preference(card: Card, scores: Mapping[str, Score]) -> tuple[bool, float, int, str]:
+    """Within a tier: a card with a role first, then the better, the cheaper, the name."""
+    score = scores.get(card.id)
+    return not card.roles, -score.p_adequate if score else 0.0, score.cost_nanousd if score else 0, card.id
+
+
+def _by_tier(ready: Iterable[Card]) -> Iterable[Card]:
+    """Downloaded local models before built-in ones, then paid ones from mid upwards; core cards first."""
+    order = {Tier.LOCAL: 0, Tier.BUILTIN: 1, Tier.MID: 2, Tier.PREMIUM: 3}
+    return sorted(ready, key=lambda card: (order[card.tier], not card.core, card.id))
