@@ -154,6 +154,11 @@ class Policies(Protocol):
         """Keeps this version where it is new and makes it the active one; every process follows within seconds."""
         ...
 
+    async def change(self, rule: Callable[[RoutingPolicy], RoutingPolicy], by: str) -> RoutingPolicy:
+        """Activates what `rule` makes of the active policy, one change at a time over all processes, so that none
+        undoes another; the active one where the rule changes nothing. Returns the policy that is active then."""
+        ...
+
     async def predictor(self, version: str | None) -> Predictor:
         """The artefact of this version; None: the one that is shipped. Raises NotFound."""
         ...
@@ -166,8 +171,8 @@ class Policies(Protocol):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Label:
     """One judged request: the quality of each model's answer in [0, 1] (`outcomes`), under the task class and the
-    contract's `score` it was routed by. `served` names the model whose answer the caller got; `inclusion` is the
-    probability with which this request was chosen to be labelled."""
+    `score` it was routed by, which artefact `scorer` gave. `served` names the model whose answer the caller got;
+    `inclusion` is the probability with which this request was chosen to be labelled."""
 
     id: UUID
     tenant: str
@@ -176,6 +181,7 @@ class Label:
     text: str | None = None
     request_id: UUID | None = None
     score: float | None = None
+    scorer: str | None = None
     served: str | None = None
     contract_version: str | None = None
     inclusion: float = 1.0

@@ -12,11 +12,12 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
-from orchestrator.adapters.memory_learning import MemoryLabels, MemoryNeighbours
 from orchestrator.adapters.postgres.database import Database, reach, store_errors
+from orchestrator.adapters.postgres.labels import PostgresLabels
 from orchestrator.adapters.postgres.ledger import PostgresLedger
 from orchestrator.adapters.postgres.migrate import MigrationReport
 from orchestrator.adapters.postgres.migrate import migrate as apply_migrations
+from orchestrator.adapters.postgres.neighbours import PostgresNeighbours
 from orchestrator.adapters.postgres.stores import (
     PostgresEmbeddings,
     PostgresInferences,
@@ -24,6 +25,7 @@ from orchestrator.adapters.postgres.stores import (
     PostgresOverrides,
     PostgresPolicies,
 )
+from orchestrator.adapters.prompt_vectors import PromptVectors
 from orchestrator.adapters.providers.anthropic import AnthropicProvider
 from orchestrator.adapters.providers.local_queue import LocalQueueProvider
 from orchestrator.adapters.providers.openai_like import OpenAILikeProvider
@@ -64,6 +66,8 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         providers = _providers(settings, registry)
         for provider in set(providers.values()):
             stack.push_async_callback(provider.close)
+        neighbours = PostgresNeighbours(database, PromptVectors(fleet, providers))
+        stack.push_async_callback(neighbours.close)
         yield Deps(
             clock=SystemClock(),
             fleet=fleet,
@@ -73,8 +77,8 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             embeddings=PostgresEmbeddings(database),
             keys=CachedKeys(PostgresKeys(database)),
             policies=CachedPolicies(PostgresPolicies(database)),
-            labels=MemoryLabels(),
-            neighbours=MemoryNeighbours(),
+            labels=PostgresLabels(database),
+            neighbours=neighbours,
             conversations=conversations,
             overrides=overrides,
             blobs=FolderBlobs(settings.data_dir / "blobs"),

@@ -47,6 +47,11 @@ class CachedPolicies:
         await self._policies.activate(policy, by)
         self._current = Fresh(self._policies.current)
 
+    async def change(self, rule: Callable[[RoutingPolicy], RoutingPolicy], by: str) -> RoutingPolicy:
+        changed = await self._policies.change(rule, by)
+        self._current = Fresh(self._policies.current)
+        return changed
+
     async def predictor(self, version: str | None) -> Predictor:
         found = self._predictors.get(version)
         if found is None:

@@ -260,6 +260,10 @@ class MemoryPolicies:
     async def activate(self, policy: RoutingPolicy, by: str) -> None:
         self._policy = policy
 
+    async def change(self, rule: Callable[[RoutingPolicy], RoutingPolicy], by: str) -> RoutingPolicy:
+        self._policy = rule(self._policy)
+        return self._policy
+
     async def predictor(self, version: str | None) -> Predictor:
         if version is None:
             return shipped_predictor()

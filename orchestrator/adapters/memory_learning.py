@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from orchestrator.core.eprocess import Watch
 from orchestrator.core.types import Neighbour
 from orchestrator.ports import Label
 
+_NOW = datetime.max.replace(tzinfo=UTC)  # what has no moment came last
 _WORD = re.compile(r"\w+")
 
 
@@ -24,7 +26,8 @@ class MemoryLabels:
         return True
 
     async def of_class(self, tenant: str | None, task_class: str) -> Sequence[Label]:
-        return [each for each in self.kept if each.task_class == task_class and tenant in (None, each.tenant)]
+        found = [each for each in self.kept if each.task_class == task_class and tenant in (None, each.tenant)]
+        return sorted(found, key=lambda each: (each.created_at or _NOW, each.id))
 
     async def watch(self, contract_version: str, observe: Callable[[Watch | None], Watch]) -> Watch:
         after = observe(self.watches.get(contract_version))
@@ -36,22 +39,23 @@ class MemoryNeighbours:
     """Likeness by shared words: enough to be near, no model needed."""
 
     def __init__(self) -> None:
-        self.kept: list[tuple[str, frozenset[str], Label]] = []
+        self.kept: dict[tuple[str, str], Mapping[str, float]] = {}
         self.asked = 0
 
     async def like(self, tenant: str, text: str, limit: int) -> Sequence[Neighbour]:
         self.asked += 1
         words = _words(text)
         found = [
-            Neighbour(similarity=len(words & other) / max(1, len(words | other)), outcomes=label.outcomes)
-            for owner, other, label in self.kept
+            Neighbour(similarity=_likeness(words, _words(other)), outcomes=outcomes)
+            for (owner, other), outcomes in self.kept.items()
             if owner == tenant
         ]
         return sorted(found, key=lambda each: -each.similarity)[:limit]
 
     async def learn(self, tenant: str, label: Label) -> None:
         if label.text:
-            self.kept.append((tenant, _words(label.text), label))
+            known = self.kept.get((tenant, label.text), {})
+            self.kept[tenant, label.text] = {**known, **label.outcomes}
 
 
 class MemoryConversations:
@@ -63,6 +67,10 @@ class MemoryConversations:
 
     async def remember(self, key: str, model_id: str) -> None:
         self.models[key] = model_id
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / max(1, len(one | other))
 
 
 def _words(text: str) -> frozenset[str]:

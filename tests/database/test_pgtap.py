@@ -11,7 +11,8 @@ from tests.database.tap import FILES, MISSING, failed, load_pgtap, run
 
 
 def test_there_are_files_to_run() -> None:
-    assert [file.name for file in FILES] == ["inferences.test.sql", "ledger.test.sql", "row_level_security.test.sql"]
+    names = ["inferences.test.sql", "learning.test.sql", "ledger.test.sql", "row_level_security.test.sql"]
+    assert [file.name for file in FILES] == names
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -19,7 +19,10 @@ from orchestrator.core.types import Caller, Ending
 from tests.samples import attempt, hold, inference, request
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-READABLE = ("budget_periods", "budgets", "embeddings", "inference_texts", "jobs", "model_inferences")
+READABLE = (
+    *("budget_periods", "budgets", "embeddings", "inference_texts", "jobs", "model_inferences"),
+    *("neighbours", "quality_labels"),
+)
 # What a Supabase project has before the first migration: its roles get every new table and function by themselves.
 SUPABASE: LiteralString = """
 create schema auth; create schema extensions;
@@ -104,6 +107,15 @@ def fill(connection: Connection) -> None:
         connection.execute(
             "insert into jobs (id, tenant, task, request) values (gen_random_uuid(), %s, 'embed', '{}')", (tenant,)
         )
+        connection.execute(
+            "insert into quality_labels (id, tenant, task_class, outcomes) values (gen_random_uuid(), %s, 'c', '{}')",
+            (tenant,),
+        )
+        connection.execute(
+            "insert into neighbours (tenant, model_id, text_sha256, embedding, outcomes)"
+            " values (%s, 'm', sha256('t'), array_fill(1, array[384])::real[]::extensions.vector, '{}')",
+            (tenant,),
+        )
 
 
 def test_every_table_has_row_level_security(connection: Connection) -> None:
@@ -117,7 +129,7 @@ def test_every_table_has_row_level_security(connection: Connection) -> None:
     assert partitions[0][0] >= 3
 
 
-def test_anon_may_nothing_and_a_signed_in_person_may_read_six_tables(connection: Connection) -> None:
+def test_anon_may_nothing_and_a_signed_in_person_may_read_eight_tables(connection: Connection) -> None:
     granted = every(
         connection,
         "select distinct r.rolname, c.relname, p.name"
@@ -165,6 +177,8 @@ def test_a_signed_in_person_reads_the_rows_of_their_tenant_only(connection: Conn
         assert every(connection, "select count(*) from inference_texts") == [(1,)]
         assert every(connection, "select tenant from embeddings") == [("acme",)]
         assert every(connection, "select tenant from jobs") == [("acme",)]
+        assert every(connection, "select tenant from quality_labels") == [("acme",)]
+        assert every(connection, "select tenant from neighbours") == [("acme",)]
         assert every(connection, "select name from budgets") == [("acme",)]
         assert every(connection, "select spent_nanousd from budget_periods") == [(10,)]
 
@@ -191,11 +205,15 @@ def test_a_signed_in_person_writes_nothing_and_reads_no_secret_table(connection:
         "select from routing_policies",
         "select from attempts",
         "select from ledger_entries",
+        "select from contract_watches",
+        "update quality_labels set outcomes = '{}'",
+        "delete from neighbours",
         "select from budget_states",
         "select from model_inferences_default",
         "select ledger_apply_v1('[]', '[]', '[]')",
         "select ledger_sweep_v1('0 s')",
         "select expire_texts_v1('0 s')",
+        "select expire_label_texts_v1('0 s')",
     ]
     with acting_as(connection, "authenticated", {"app_metadata": {"tenant": "acme"}}):
         assert [statement for statement in statements if not denied(connection, statement)] == []
@@ -214,7 +232,7 @@ def test_a_later_partition_is_as_closed_as_the_first(connection: Connection) -> 
     made = every(connection, "select ensure_partitions_v1('2031-05-05T00:00:00Z')")
     assert made == [("model_inferences_2031_05",), ("inference_texts_2031_05",)]
     test_every_table_has_row_level_security(connection)
-    test_anon_may_nothing_and_a_signed_in_person_may_read_six_tables(connection)
+    test_anon_may_nothing_and_a_signed_in_person_may_read_eight_tables(connection)
 
 
 def test_what_a_project_had_before_stays_as_it_was(empty_postgres_url: str) -> None:

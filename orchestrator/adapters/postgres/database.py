@@ -6,10 +6,10 @@ import asyncio
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import resources
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import AsyncConnection
@@ -23,7 +23,7 @@ CONNECTION_ARGUMENTS: Mapping[str, Any] = {"autocommit": True, "prepare_threshol
 # A request that waits for these is told that the database cannot answer; upkeep and reports may take their time.
 _QUERY_TIMEOUT_S, _LONG_QUERY_TIMEOUT_S, _CHECK_TIMEOUT_S = 5.0, 300.0, 2.0
 _LONG_QUERIES = frozenset(
-    {"sweep_ledger", "ensure_partitions", "expire_texts", "inference_stats", "ledger_disagreements"}
+    {"sweep_ledger", "ensure_partitions", "expire_texts", "inference_stats", "ledger_disagreements", "labels_of_class"}
 )
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -35,6 +35,12 @@ def read_queries(text: str) -> dict[str, str]:
 
 
 QUERIES = read_queries(resources.files(__package__).joinpath("queries.sql").read_text("utf-8"))
+
+
+class Run(Protocol):
+    """Runs a named query inside a transaction that is open."""
+
+    async def __call__(self, name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]: ...
 
 
 class Database:
@@ -76,6 +82,20 @@ class Database:
                         await connection.execute("set local hnsw.iterative_scan = strict_order")
                         cursor = await connection.execute(QUERIES[name], parameters)
                         return await cursor.fetchall()
+
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[Run]:
+        """Named queries that take effect together or not at all; an error rolls them back. Raises StoreUnavailable."""
+        with store_errors():
+            async with self._pool.connection() as connection:
+                with time_limit(connection, _QUERY_TIMEOUT_S):
+                    async with connection.transaction():
+
+                        async def run(name: str, /, **parameters: Any) -> Sequence[Mapping[str, Any]]:
+                            cursor = await connection.execute(QUERIES[name], parameters)
+                            return await cursor.fetchall() if cursor.description else []
+
+                        yield run
 
     async def row(self, name: str, /, **parameters: Any) -> Mapping[str, Any] | None:
         rows = await self.rows(name, **parameters)

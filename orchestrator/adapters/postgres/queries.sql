@@ -71,6 +71,9 @@ update api_keys set revoked_at = now() where id = %(id)s and revoked_at is null
 -- name: active_policy
 select name, policy from routing_policies where activated_at is not null
 
+-- name: one_policy_change_at_a_time
+select pg_advisory_xact_lock(hashtext('pennyroute.activate_policy'))
+
 -- name: activate_policy
 select activate_policy_v1(%(version)s, %(name)s, %(policy)s, %(by)s)
 
@@ -96,4 +99,44 @@ delete from settings where name = %(name)s
 select ensure_partitions_v1(now()) union all select ensure_partitions_v1(now() + interval '1 month')
 
 -- name: expire_texts
-select expire_texts_v1(make_interval(days => %(keep_days)s))
+select expire_texts_v1(make_interval(days => %(keep_days)s)) + expire_label_texts_v1(make_interval(days => %(keep_days)s))
+
+-- name: add_label
+insert into quality_labels (id, tenant, task_class, outcomes, score, scorer, served, contract_version, inclusion, source,
+                            request_id, text, created_at)
+values (%(id)s, %(tenant)s, %(task_class)s, %(outcomes)s, %(score)s, %(scorer)s, %(served)s, %(contract_version)s,
+        %(inclusion)s, %(source)s, %(request_id)s, %(text)s, coalesce(%(created_at)s, now()))
+on conflict (id) do nothing
+returning id
+
+-- name: labels_of_class
+select id, tenant, task_class, outcomes, text, request_id, score, scorer, served, contract_version, inclusion, source,
+       created_at
+  from quality_labels
+ where task_class = %(task_class)s and (%(tenant)s::text is null or tenant = %(tenant)s)
+ order by created_at, id
+
+-- name: one_watch_at_a_time
+select pg_advisory_xact_lock(hashtext('pennyroute.watch.' || %(contract_version)s))
+
+-- name: watch_of_contract
+select state from contract_watches where contract_version = %(contract_version)s
+
+-- name: keep_watch
+insert into contract_watches (contract_version, state) values (%(contract_version)s, %(state)s)
+on conflict (contract_version) do update set state = excluded.state, updated_at = now()
+
+-- name: count_neighbours
+select model_id, count(*) as count from neighbours where tenant = %(tenant)s group by model_id order by 2 desc, 1
+
+-- name: learn_neighbour
+insert into neighbours (tenant, model_id, text_sha256, embedding, outcomes)
+values (%(tenant)s, %(model_id)s, %(sha256)s, %(vector)s::extensions.vector, %(outcomes)s)
+on conflict (tenant, model_id, text_sha256) do update set outcomes = neighbours.outcomes || excluded.outcomes
+
+-- name: nearest_neighbours
+select outcomes, 1 - (embedding operator(extensions.<=>) %(vector)s::extensions.vector) as similarity
+  from neighbours
+ where model_id = %(model_id)s and tenant = %(tenant)s
+ order by embedding operator(extensions.<=>) %(vector)s::extensions.vector
+ limit %(limit)s

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
 from orchestrator.adapters.artefacts import shipped_predictor
@@ -70,11 +72,11 @@ class PostgresEmbeddings:
             ids=[text.id for text in texts],
             texts=[clean(text.text) for text in texts],
             metadata=[Jsonb(clean_value(text.metadata)) for text in texts],
-            vectors=[_vector(vector) for vector in vectors],
+            vectors=[vector_text(vector) for vector in vectors],
         )
 
     async def search(self, tenant: str, model_id: str, vector: Sequence[float], limit: int) -> Sequence[StoredText]:
-        parameters = {"tenant": tenant, "model_id": model_id, "vector": _vector(vector), "limit": limit}
+        parameters = {"tenant": tenant, "model_id": model_id, "vector": vector_text(vector), "limit": limit}
         rows = await self._database.search_rows("search_embeddings", **parameters)
         return [StoredText(model_id=model_id, **row) for row in rows]
 
@@ -100,13 +102,19 @@ class PostgresPolicies:
         self._database = database
 
     async def current(self) -> RoutingPolicy:
-        row = await self._database.row("active_policy")
-        return RoutingPolicy.from_dict(row["policy"], row["name"]) if row else RoutingPolicy()
+        return _policy(await self._database.rows("active_policy"))
 
     async def activate(self, policy: RoutingPolicy, by: str) -> None:
-        await self._database.rows(
-            "activate_policy", version=policy.version, name=policy.name, policy=Jsonb(policy.as_dict()), by=by
-        )
+        await self._database.rows("activate_policy", **_activation(policy, by))
+
+    async def change(self, rule: Callable[[RoutingPolicy], RoutingPolicy], by: str) -> RoutingPolicy:
+        async with self._database.together() as run:
+            await run("one_policy_change_at_a_time")
+            before = _policy(await run("active_policy"))
+            after = rule(before)
+            if after.version != before.version:
+                await run("activate_policy", **_activation(after, by))
+            return after
 
     async def predictor(self, version: str | None) -> Predictor:
         if version is None:
@@ -137,7 +145,16 @@ class PostgresOverrides:
             await self._database.rows("set_setting", name=name, value=Jsonb(value), by=by)
 
 
-def _vector(values: Sequence[float]) -> str:
+def _policy(rows: Sequence[Mapping[str, Any]]) -> RoutingPolicy:
+    """The default one where none is active."""
+    return RoutingPolicy.from_dict(rows[0]["policy"], rows[0]["name"]) if rows else RoutingPolicy()
+
+
+def _activation(policy: RoutingPolicy, by: str) -> dict[str, Any]:
+    return {"version": policy.version, "name": policy.name, "policy": Jsonb(policy.as_dict()), "by": by}
+
+
+def vector_text(values: Sequence[float] | NDArray[np.float32]) -> str:
     """pgvector's text form; numpy arrays are written at float32 precision."""
     return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
