@@ -12,6 +12,7 @@ from typing import Protocol
 
 import aiohttp
 
+from orchestrator.adapters.pace import Paces
 from orchestrator.core.types import Pace
 from registry.load import Registry, open_server_card
 from registry.schema import Card
@@ -21,11 +22,12 @@ log = logging.getLogger(__name__)
 _READ_EVERY_S = 1.0
 _LIST_EVERY_S = 10.0
 _LIST_TIMEOUT_S = 3.0
-_AS_STATED = Pace()
 
 
 class LocalModels(Protocol):
     def missing(self, card: Card) -> str | None: ...
+
+    def wait_ms(self, card: Card) -> float: ...
 
 
 class LiveFleet:
@@ -42,6 +44,7 @@ class LiveFleet:
         self._servers = servers
         self._silent: dict[str, str] = {name: f"{name} has not been asked yet" for name in servers}
         self._listed: set[str] = set()
+        self._paces = Paces()
         self._unavailable: Mapping[str, str] = {}
         self._read_at = float("-inf")
         self._lister: asyncio.Task[None] | None = None
@@ -61,10 +64,11 @@ class LiveFleet:
         return self._registry
 
     def pace(self, model_id: str) -> Pace:
-        return _AS_STATED
+        card = self._registry.cards.get(model_id)
+        return self._paces.of(model_id, self._local.wait_ms(card) if card and card.queue else 0.0)
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
-        return None
+        self._paces.observe(model_id, latency_ratio=latency_ratio, output_ratio=output_ratio)
 
     def unavailable(self) -> Mapping[str, str]:
         now = time.monotonic()

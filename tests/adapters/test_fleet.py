@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from orchestrator.adapters.fleet import LiveFleet
+from orchestrator.core.types import Pace
 from registry.load import Registry
 from registry.schema import Card
 from tests.flow.house import registry
@@ -23,6 +24,9 @@ class Workers:
 
     def missing(self, card: Card) -> str | None:
         return None if card.id == "vader" else f"no {card.queue} worker is running"
+
+    def wait_ms(self, card: Card) -> float:
+        return 250.0
 
 
 def fleet(servers: dict[str, str] | None = None, cards: Registry | None = None) -> LiveFleet:
@@ -59,6 +63,23 @@ def test_a_model_its_provider_retired_is_told_so() -> None:
     retired = old.model_copy(update={"deprecated": date(2020, 1, 1)})
     unavailable = fleet(cards=registry().with_cards([retired])).unavailable()
     assert unavailable["gpt-old"] == "its provider retired it on 2020-01-01; name another model"
+
+
+def test_a_call_of_a_local_model_waits_and_one_over_http_does_not() -> None:
+    one = fleet()
+    assert one.pace("vader") == Pace(wait_ms=250.0)
+    assert one.pace("gpt-4o") == Pace(wait_ms=0.0)
+    assert one.pace("a model that was never listed") == Pace(wait_ms=0.0)
+
+
+def test_calls_that_were_observed_are_told_as_the_models_pace() -> None:
+    one = fleet()
+    for _ in range(200):
+        one.observe("gpt-4o", latency_ratio=2.0, output_ratio=0.5)
+        one.observe("vader", latency_ratio=3.0, output_ratio=1.0)
+    paid, local = one.pace("gpt-4o"), one.pace("vader")
+    assert (paid.wait_ms, round(paid.slowness, 2), round(paid.verbosity, 2)) == (0.0, 2.0, 0.5)
+    assert (local.wait_ms, round(local.slowness, 2), round(local.verbosity, 2)) == (250.0, 3.0, 1.0)
 
 
 async def test_a_servers_models_become_cards_named_by_the_server() -> None:

@@ -26,7 +26,7 @@ from orchestrator.adapters.wire.app import WireApp
 from orchestrator.adapters.wire.behaviour import Behaviour
 from orchestrator.adapters.wire.server import Wire, serve
 from orchestrator.core.errors import CallBroken, CallFailed, CallRateLimited, InvalidInput, NotFound
-from orchestrator.core.types import Call, Message, Reply
+from orchestrator.core.types import Call, Message, Pace, Reply
 from orchestrator.ports import Blobs, Clock, Fleet, Health, Provider
 from registry.load import load
 from registry.schema import Task, Usage
@@ -79,6 +79,12 @@ async def test_a_fleet_says_in_a_sentence_why_a_model_is_away_and_keeps_silent_a
     assert unavailable["vader"] == "sentiment has no worker on this installation yet"
     assert "claude-sonnet" not in unavailable
     assert fleet.registry().get("vader").id == "vader"
+
+
+async def test_a_model_that_was_not_called_yet_answers_as_it_is_stated(fleet: Fleet) -> None:
+    assert fleet.pace("claude-sonnet") == Pace(wait_ms=0.0, slowness=1.0, verbosity=1.0)
+    fleet.observe("gpt-4o", latency_ratio=3.0, output_ratio=2.0)
+    assert fleet.pace("claude-sonnet") == Pace(wait_ms=0.0, slowness=1.0, verbosity=1.0)
 
 
 def call() -> Call:

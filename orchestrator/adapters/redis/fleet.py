@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,10 +16,12 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from orchestrator.adapters.pace import wait_ms
 from registry.schema import Card
 
 log = logging.getLogger(__name__)
 
+UNACKED = "unacked"  # kombu's hash: delivery tag → [message, exchange, routing key], one entry a message in work
 INDEX = "pennyroute:workers"  # sorted set: worker id → unix seconds of its last announcement
 ANNOUNCED_WITHIN_S = 10.0  # older: the worker is gone
 READ_EVERY_S = 1.0
@@ -27,7 +30,8 @@ STALE_AFTER_S = 5.0  # Redis unreadable for longer: what we know is worth nothin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """One live worker process as it announced itself. `models`: id → missing, loaded, resident_bytes."""
+    """One live worker process as it announced itself. `models`: id → missing, loaded, resident_bytes, load_ms,
+    inference_ms."""
 
     id: str
     queues: tuple[str, ...]
@@ -37,12 +41,14 @@ class Worker:
 
 
 class FleetReader:
-    """The live workers, read in the background every second. `missing` and `queues` never wait."""
+    """The live workers, read in the background every second. `missing`, `wait_ms` and `queues` never wait."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis: Redis = Redis.from_url(redis_url, socket_timeout=2.0, socket_connect_timeout=2.0)
         self._workers: tuple[Worker, ...] = ()
         self._lengths: Mapping[str, int] = {}
+        self._in_work: Mapping[str, int] = {}
+        self._waits: dict[str, float] = {}  # as of the last reading, worked out when first asked for
         self._seen: dict[str, float] = {}
         self._read_at: float | None = None
         self._trouble = "Redis has not been read yet; try again in a second"
@@ -70,6 +76,15 @@ class FleetReader:
             return self._no_worker(card)
         sentences = [state["missing"] for state in states]
         return None if None in sentences else str(sentences[0])
+
+    def wait_ms(self, card: Card) -> float:
+        """Until a call of this local model would begin, as of the last reading: see `pace.wait_ms`."""
+        if card.id not in self._waits:
+            queue = card.queue or ""
+            messages = self._lengths.get(queue, 0) + self._in_work.get(queue, 0)
+            workers = [worker.models for worker in self._workers if queue in worker.queues]
+            self._waits[card.id] = wait_ms(card, workers, messages)
+        return self._waits[card.id]
 
     def queues(self) -> Mapping[str, Mapping[str, Any]]:
         """Per queue that was ever announced: `workers` alive now, `length` (messages waiting), `pids`."""
@@ -100,8 +115,9 @@ class FleetReader:
         workers = await self._announced(names)
         for queue in (queue for worker in workers for queue in worker.queues):
             self._seen[queue] = now
-        self._lengths = await self._queue_lengths(list(self._seen))
+        self._lengths, self._in_work = await self._queue_lengths(list(self._seen))
         self._workers = tuple(workers)
+        self._waits = {}
         self._read_at = time.monotonic()
 
     async def _announced(self, names: Sequence[str]) -> list[Worker]:
@@ -110,11 +126,14 @@ class FleetReader:
         texts = cast(list[bytes | None], await self._redis.mget([f"pennyroute:worker:{n}" for n in names]))
         return [_worker(name, text) for name, text in zip(names, texts, strict=True) if text]
 
-    async def _queue_lengths(self, queues: Sequence[str]) -> dict[str, int]:
+    async def _queue_lengths(self, queues: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """Per queue the messages waiting, and those in work: each worker holds one at most."""
         pipe = self._redis.pipeline(transaction=False)
         for queue in queues:
             pipe.llen(queue)
-        return dict(zip(queues, await pipe.execute() if queues else (), strict=True))
+        pipe.hvals(UNACKED)
+        *lengths, held = await pipe.execute()
+        return dict(zip(queues, lengths, strict=True)), Counter(map(_queue_of, held))
 
     async def _repeat(self) -> None:
         while True:
@@ -151,3 +170,11 @@ def _worker(name: str, text: bytes) -> Worker:
         pid=state["pid"],
         since=state["since"],
     )
+
+
+def _queue_of(held: bytes) -> str:
+    """The queue that a message in work was taken from; empty where the broker's entry reads otherwise."""
+    try:
+        return str(json.loads(held)[2])
+    except (ValueError, LookupError, TypeError):
+        return ""
