@@ -47,9 +47,12 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """A plan, and whether the next best guess of its qualities could have changed it."""
+    """A plan; those it was chosen among and the quality they had to reach, where predictions decided; and whether a
+    slightly other prediction would have changed it."""
 
     plan: Plan
+    considered: tuple[Plan, ...] = ()
+    target: float | None = None
     close: bool = False
 
 
@@ -139,8 +142,8 @@ class _Chooser:
         promise, kept = self._promised()
         if kept is not None:
             return Choice(plan=replace(self._plan(kept, why_first(self._read, kept, promise)), promise=promise))
-        plan, close = self._cheapest()
-        return Choice(plan=replace(plan, promise=promise), close=close)
+        choice = self._cheapest()
+        return replace(choice, plan=replace(choice.plan, promise=promise))
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -178,7 +181,7 @@ class _Chooser:
 
     # -- the prediction -------------------------------------------------------------------------
 
-    def _cheapest(self) -> tuple[Plan, bool]:
+    def _cheapest(self) -> Choice:
         plans = self._plans()
         target = self._target(plans)
         enough = [plan for plan in plans if _quality(plan) >= target]
@@ -186,7 +189,7 @@ class _Chooser:
             raise self._too_low(plans)
         chosen = self._unless_it_stays(min(enough, key=_preferred), enough)
         close = len(plans) > 1 and min(abs(_quality(plan) - target) for plan in plans) < _MARGIN
-        return chosen, close
+        return Choice(plan=chosen, considered=tuple(plans), target=target, close=close)
 
     def _plans(self) -> list[Plan]:
         """Every plan there is to choose from: the best model of the ladder, after each set of cheaper ones."""

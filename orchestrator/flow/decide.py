@@ -38,12 +38,8 @@ async def remember(deps: Deps, answer: Answer) -> None:
 
 async def decide(deps: Deps, request: Request) -> Decision:
     """Raises ModelNotFound, NotEligible, NoModelAvailable."""
-    policy, registry = await deps.policies.current(), deps.fleet.registry()
-    if request.task is Task.GENERATE:
-        asked, choice = await _of_text(deps, request, policy, registry)
-    else:
-        asked = Asked(request=request, read=None, scores={}, unavailable=deps.fleet.unavailable())
-        choice = choose(asked, policy, registry)
+    policy = await deps.policies.current()
+    asked, choice = await weigh(deps, request, policy)
     plan = choice.plan
     if request.rule is not None:
         plan = replace(plan, reason=f"{plan.reason}; under rule {request.rule!r}")
@@ -51,14 +47,19 @@ async def decide(deps: Deps, request: Request) -> Decision:
         plan=plan,
         features=asked.read.features if asked.read else None,
         scores=tuple(asked.scores.values()),
-        registry_version=registry.short,
+        registry_version=deps.fleet.registry().short,
         policy_version=policy.version,
         scorer=asked.read.scorer if asked.read else None,
         neighbours=tuple(asked.read.neighbours) if asked.read else (),
     )
 
 
-async def _of_text(deps: Deps, request: Request, policy: RoutingPolicy, registry: Registry) -> tuple[Asked, Choice]:
+async def weigh(deps: Deps, request: Request, policy: RoutingPolicy) -> tuple[Asked, Choice]:
+    """What is known of the request and its candidates, and the choice made from it. Raises as `decide` does."""
+    registry = deps.fleet.registry()
+    if request.task is not Task.GENERATE:
+        asked = Asked(request=request, read=None, scores={}, unavailable=deps.fleet.unavailable())
+        return asked, choose(asked, policy, registry)
     read = await _read(deps, request, policy)
     last, bound = await _conversation(deps, request)
     asked = Asked(
