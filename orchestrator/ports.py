@@ -57,7 +57,8 @@ class Fleet(Protocol):
         ...
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
-        """One settled call: measured ÷ predicted latency (its own wait left out) and output tokens."""
+        """One settled call: measured ÷ stated latency and output tokens. Stated: before any pace corrected it. What
+        `wait_ms` foretells (waiting, loading) is left out."""
         ...
 
 
