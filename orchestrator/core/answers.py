@@ -154,6 +154,11 @@ def _arithmetic(query: str, answer: str) -> dict[str, float]:
     }
 
 
+def numbers(text: str) -> list[float]:
+    """Every number in the text, in order; thousands may be parted by commas."""
+    return [_value(number) for number in _NUMBER.findall(text)]
+
+
 def rechecked(text: str, most: int = 40) -> list[bool]:
     """Whether each sum in the text (`5 * 3 = 15`) makes what it says, to the last decimal it states; sums that cannot
     be read for sure are left out. The first `most` equals signs are looked at."""
@@ -163,7 +168,7 @@ def rechecked(text: str, most: int = 40) -> list[bool]:
         if right := _RESULT_AFTER.match(after[:_WINDOW_CHARACTERS]):
             made = _made_before(before)
             if made is not None:
-                held.append(_states(right[1], made))
+                held.append(states(right[1], made))
     return held
 
 
@@ -180,7 +185,7 @@ def _made_before(text: str) -> float | None:
     return total(found[1])
 
 
-def _states(stated: str, made: float) -> bool:
+def states(stated: str, made: float) -> bool:
     """Whole numbers must be equal; others are rounded, cut off or carried on from rounded ones, so within 1%."""
     value = float(stated.replace(",", ""))
     if "." not in stated and abs(made - round(made)) < 1e-9:

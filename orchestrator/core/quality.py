@@ -1,39 +1,46 @@
-"""Grades a reply after calling: deterministic signals, each in [0, 1], combined into one quality score.
+"""Grades a reply after calling: one number in [0, 1] that is read as P(the answer is adequate). Never sees the model.
 
-The grade is a stated rule, not yet a calibrated probability. It never looks at which model answered.
+What is measured: for asks with one right answer (options, a quantity to work out, the output of given code) the
+probability is calibrated on labelled answers of cheap models to five public sets; the artefact's datasheet says how
+well it holds out of fold and on sets left out. Without an artefact it is the stated base.
+
+What is stated, for want of labels: that an ordinary complete reply to an open ask (chat, writing) is adequate three
+times in four; how log-probabilities move the grade; what a broken promise (core/checks.py) is worth. A broken promise
+caps the grade at its own value, however sure the rest is.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import exp, prod
 
-from orchestrator.core import json_schema
-from orchestrator.core.types import FinishReason, QualityScore, Reply, Request
+from orchestrator.core import checks, demands, features, traits, weighing
+from orchestrator.core.demands import Demands
+from orchestrator.core.types import QualityScore, Reply, Request
+from orchestrator.core.weighing import Weighing
 from registry.schema import Task
 
-_REFUSAL = re.compile(
-    r"^\W*(?:i(?:['’]m| am) (?:sorry|unable|not able)|i can(?:no|['’])t (?:help|assist|do|answer|provide)"
-    r"|as an ai(?: language)? model|i do(?:n['’]t| not) have (?:the ability|access))",
-    re.IGNORECASE,
-)
-_REPEAT_WINDOW_WORDS = 8
-_REPEAT_ENOUGH = 4
+OPEN_BASE = 0.75
+"""Stated: P(adequate) of a complete, fluent reply to an open ask, where nothing else is known."""
+_CLOSED_BASE = 0.65  # stated, and used only without an artefact
+_RIGHT_SUM = 0.95  # the bare sum that was asked for is in the reply, computed again here
+_USUAL_LOGPROB, _LOGPROB_SPREAD = -0.5, 0.3  # per token, of chat models at ordinary temperatures: stated
+_TASTE_FOR_LOGPROB = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
     """What is known of a reply beside its text; None where nobody knows. `earlier` are the other answers to the same
-    request, `relevance` how well the reply answers the ask, in [0, 1], by a model that reads both, `mean_logprob` per
-    token as the runtime told it (0 or less), `neighbours` the share of like past prompts this model answered well."""
+    request, `relevance` how near reply and ask are in meaning, (1 + cosine) / 2 of the embedder that the judge names,
+    `mean_logprob` per token as the runtime told it (0 or less), `neighbours` the share of like past prompts that this
+    model answered well, `predicted` the P(adequate) that was expected before the call."""
 
     earlier: tuple[Reply, ...] = ()
     relevance: float | None = None
     mean_logprob: float | None = None
     neighbours: float | None = None
+    predicted: float | None = None
 
 
 NO_EVIDENCE = Evidence()
@@ -41,69 +48,128 @@ NO_EVIDENCE = Evidence()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judge:
-    """Grades replies. `accept_right` and `accept_wrong` are P(accepted at 0.5 | adequate) and P(… | inadequate) of a
-    reply read alone; `agreed_right` and `agreed_wrong` where answers of other models are known too."""
+    """Grades replies. Make a calibrated one with `load`; `judge` is the one that knows no labels."""
 
-    accept_right: float = 0.95
-    accept_wrong: float = 0.6
-    agreed_right: float = 0.95
-    agreed_wrong: float = 0.6
+    weighing: Weighing | None = None
 
     def __call__(self, request: Request, reply: Reply, evidence: Evidence = NO_EVIDENCE) -> QualityScore:
-        """Product of the signals that apply: one broken promise cannot be averaged away."""
+        """The grade and the signals it came from: the checks, and the evidence that was there."""
         if request.task is not Task.GENERATE:
             return QualityScore(value=1.0 if reply.data is not None else 0.0, signals={})
-        signals = {name: check(request, reply) for name, check in _SIGNALS.items()}
-        return QualityScore(value=round(prod(signals.values()), 4), signals=signals)
+        ask, text = features.ask_of(request), reply.text or ""
+        asked, words = demands.demands_of(request), text.split()
+        sums, held = checks.arithmetic(asked, text)
+        kept = _kept(request, reply, asked, ask, words, sums)
+        p, told = self._probability(asked, ask, reply, words, held, evidence)
+        if asked.total is not None and held and all(held):
+            p = max(p, _RIGHT_SUM)
+        return QualityScore(value=round(min(p, prod(kept.values())), 4), signals={**kept, **told})
+
+    def decided(self, request: Request, reply: Reply, threshold: float) -> bool:
+        """Whether no further evidence could change on which side of `threshold` the reply stands: a broken promise
+        has capped it below, or there is nothing to decide."""
+        ask, text = features.ask_of(request), reply.text or ""
+        asked, words = demands.demands_of(request), text.split()
+        if request.task is not Task.GENERATE or threshold <= 0 or reply.tool_calls:
+            return True
+        kept = _kept(request, reply, asked, ask, words, checks.arithmetic(asked, text)[0])
+        return prod(kept.values()) < threshold
+
+    @property
+    def reranker(self) -> str:
+        """The card whose relevance this judge was calibrated with."""
+        return self.weighing.relevance_by if self.weighing else "minilm-l6-builtin"
+
+    @property
+    def accept_right(self) -> float:
+        """P(graded 0.5 or more | adequate), of an answer read alone, out of fold."""
+        return self._rate("accept_right", 0.95)
+
+    @property
+    def accept_wrong(self) -> float:
+        """P(graded 0.5 or more | inadequate), of an answer read alone, out of fold."""
+        return self._rate("accept_wrong", 0.85)
+
+    @property
+    def agreed_right(self) -> float:
+        """As `accept_right`, where other models' final answers are known."""
+        return self._rate("agreed_right", 0.95)
+
+    @property
+    def agreed_wrong(self) -> float:
+        """As `accept_wrong`, where other models' final answers are known."""
+        return self._rate("agreed_wrong", 0.85)
+
+    def _rate(self, name: str, stated: float) -> float:
+        return self.weighing.rates[name] if self.weighing else stated
+
+    def _probability(
+        self, asked: Demands, ask: str, reply: Reply, words: list[str], sums: list[bool], evidence: Evidence
+    ) -> tuple[float, Mapping[str, float]]:
+        text, told = reply.text or "", _told(evidence)
+        agreeing = traits.agreement(asked, text, evidence.earlier) if evidence.earlier else None
+        if agreeing is not None:
+            told["agreement"] = traits.agreed(agreeing)
+        if asked.closed and self.weighing is not None and not reply.tool_calls:
+            log_odds = self.weighing.log_odds(
+                traits.traits(asked, ask, text, words, sums),
+                agreement=agreeing,
+                relevance=evidence.relevance,
+                neighbours=evidence.neighbours,
+                predicted=evidence.predicted,
+            )
+        else:
+            log_odds = self._open(asked, evidence)
+        log_odds += _by_logprob(evidence.mean_logprob)
+        return weighing.share(log_odds), told
+
+    def _open(self, asked: Demands, evidence: Evidence) -> float:
+        """Stated, but for relevance, whose curve is measured on replies dealt to the wrong asks."""
+        p = _CLOSED_BASE if asked.closed and self.weighing is None else OPEN_BASE
+        if evidence.neighbours is not None:
+            p = (p + evidence.neighbours) / 2
+        if evidence.relevance is not None and self.weighing is not None:
+            p *= self.weighing.matches(evidence.relevance)
+        return weighing.logit(p)
 
 
 judge = Judge()
-"""The judge that knows no labels: stated priors only. `load` makes one that was calibrated."""
+"""The judge that knows no labels: stated priors only."""
 
 
-def _answered(request: Request, reply: Reply) -> float:
-    return 1.0 if reply.tool_calls or (reply.text or "").strip() else 0.0
+def load(data: bytes) -> Judge:
+    """A calibrated judge from an artefact's bytes. Raises InvalidInput."""
+    return Judge(weighing=weighing.read(data))
 
 
-def _complete(request: Request, reply: Reply) -> float:
-    """A cut answer is still of use when the caller asked for a short one."""
-    if reply.finish_reason is not FinishReason.LENGTH:
-        return 1.0
-    return 0.8 if request.options.max_tokens else 0.4
+def _kept(request: Request, reply: Reply, asked: Demands, ask: str, words: list[str], sums: float) -> dict[str, float]:
+    """Every check by name. Words of the form are not demanded of a tool call, nor of what a schema shapes."""
+    text = reply.text or ""
+    shaped = request.options.schema is None and not reply.tool_calls
+    return {
+        "answered": checks.answered(reply),
+        "complete": checks.complete(request, reply, words),
+        "willing": checks.willing(reply, ask),
+        "valid": checks.valid(request, reply),
+        "fresh": checks.fresh(words),
+        "format": checks.shaped(asked, text, words) if shaped else 1.0,
+        "language": checks.same_language(asked, text, words) if shaped else 1.0,
+        "arithmetic": sums,
+        "code": checks.sound_code(text),
+        "on_topic": checks.on_topic(asked, ask, text, words) if shaped else 1.0,
+    }
 
 
-def _willing(request: Request, reply: Reply) -> float:
-    refused = reply.finish_reason is FinishReason.REFUSAL or bool(_REFUSAL.match(reply.text or ""))
-    return 0.2 if refused else 1.0
+def _told(evidence: Evidence) -> dict[str, float]:
+    known = {"relevance": evidence.relevance, "neighbours": evidence.neighbours, "predicted": evidence.predicted}
+    told = {name: value for name, value in known.items() if value is not None}
+    if evidence.mean_logprob is not None:
+        told["token_probability"] = round(exp(min(0.0, evidence.mean_logprob)), 4)
+    return told
 
 
-def _valid(request: Request, reply: Reply) -> float:
-    """The schema asked for is kept: 1, parses but does not validate: 0.3, does not parse: 0."""
-    if request.options.schema is None or reply.tool_calls:
-        return 1.0
-    try:
-        value = json.loads(reply.text or "")
-    except (ValueError, RecursionError):
+def _by_logprob(mean: float | None) -> float:
+    """Stated, not measured: no labelled set carries log-probabilities."""
+    if mean is None:
         return 0.0
-    return 1.0 if json_schema.fits(request.options.schema, value) else 0.3
-
-
-def _fresh(request: Request, reply: Reply) -> float:
-    """A text that says the same eight words again and again is a model stuck in a loop."""
-    words = (reply.text or "").split()
-    windows: dict[tuple[str, ...], int] = {}
-    for start in range(0, len(words) - _REPEAT_WINDOW_WORDS + 1):
-        window = tuple(words[start : start + _REPEAT_WINDOW_WORDS])
-        windows[window] = windows.get(window, 0) + 1
-        if windows[window] >= _REPEAT_ENOUGH and len(set(window)) > 1:
-            return 0.2
-    return 1.0
-
-
-_SIGNALS: Mapping[str, Callable[[Request, Reply], float]] = {
-    "answered": _answered,
-    "complete": _complete,
-    "willing": _willing,
-    "valid": _valid,
-    "fresh": _fresh,
-}
+    return _TASTE_FOR_LOGPROB * min(1.0, max(-3.0, (mean - _USUAL_LOGPROB) / _LOGPROB_SPREAD))

@@ -1,0 +1,193 @@
+"""Reads what an ask plainly demands of the answer's form: JSON, a list of N, one word, a number, yes or no, a language.
+
+Only what is said outright counts: a demand that was not made must never cost an answer its grade. Judges no answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from orchestrator.core import answers, features, lexical, signals
+from orchestrator.core.types import Request
+
+_EDGE_CHARACTERS = 500  # a demand stands at the ask's beginning or end; material pasted between is not read
+_SUM_CHARACTERS = 80
+_MOST_ITEMS = 50
+_WORDS = r"(?:words?|wörtern?|worten?|mots?|palabras?|parole|parola|palavras?|woorden|woord)\b"
+_NUMBER_WORDS = {"a": 1, "one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7} | {
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+    "eleven": 11,
+    "twelve": 12,
+    "fifteen": 15,
+    "twenty": 20,
+}
+_COUNT = rf"(\d{{1,4}}|{'|'.join(_NUMBER_WORDS)})"
+
+_CODE_ASK = re.compile(r"\b(?:function|script|code|program|endpoint|class|method|parser?|schema|query|library|api)\b")
+_JSON = re.compile(
+    r"\b(?:answer|reply|respond|return|output|write|give|present|format|provide|as|in|only|valid|antworte|réponds|responde)"
+    r"\b[^.?!\n]{0,60}\bjson\b(?! (?:file|web|schema))"
+)
+_ITEMS = re.compile(
+    rf"\b(?:list|give(?: me)?|name|suggest|provide|write|tell me|propose|recommend|nenne|donne|dame|elenca)\s+"
+    rf"(?:exactly |me |the |top |my |your |best )*{_COUNT}\s+((?:[^\W\d_]+[- ]){{0,2}}[^\W\d_]+)"
+)
+# "Write one paragraph", "two sentences": a length, not a list.
+_NO_ITEMS = frozenset(
+    "words word sentences sentence paragraphs paragraph lines line pages page minutes characters stanzas verses"
+    " years percent more".split()
+)
+_ONE_WORD = re.compile(
+    r"\b(?:in|with|using|mit|in nur) (?:exactly |only |just )?(?:one|a single|1|einem(?: einzigen)?) (?:word|wort)\b"
+    r"|\b(?:one|single)[- ]word answer|\ben un(?: seul)? mot\b|\ben una(?: sola)? palabra\b|\bin una(?: sola)? parola\b"
+    r"|\b(?:em|com) uma(?: só)? palavra\b|\bin één woord\b"
+)
+_MOST_WORDS = re.compile(
+    r"\b(?:at most|no more than|not more than|up to|under|fewer than|less than|within|max(?:imum)?(?: of)?\.?|limit of"
+    r"|höchstens|maximal|au plus|maximum|como máximo|máximo|al massimo|no máximo|hoogstens) (?:de )?"
+    rf"(\d{{1,4}}) {_WORDS}"
+    r"|\b(\d{1,4}) words (?:or (?:less|fewer)|max(?:imum)?)\b"
+)
+_SENTENCES = re.compile(rf"\b(?:in|with|write|exactly|at most) (?:exactly |only |just |at most )?{_COUNT} sentences?\b")
+_NUMBER = re.compile(
+    r"\b(?:answer|reply|respond) (?:only |just )?with (?:only |just )?(?:a|the|one|a single|the final) "
+    r"(?:whole )?(?:number|integer)\b|\b(?:only|just) the (?:final )?number\b|\bnumber only\b"
+)
+_YES_NO = re.compile(r"\byes(?: or |/)no\b|\b(?:answer|reply|respond)\b[^.?!\n]{0,20}\b(?:true(?: or |/)false)\b")
+_LANGUAGE_NAMED = re.compile(
+    r"translat|übersetz|tradu[is]|tradu[cz]|vertaa?l|翻译|翻訳|번역|перевод|переведи"
+    r"|\b(?:english|englisch|anglais|inglés|inglese|inglês|engels|german|deutsch|allemand|alemán|tedesco|alemão|duits"
+    r"|french|französisch|français|francés|francese|francês|frans|spanish|spanisch|espagnol|español|spagnolo|espanhol"
+    r"|spaans|italian|italienisch|italien|italiano|italiaans|portuguese|portugiesisch|portugais|portugués|portoghese"
+    r"|português|portugees|dutch|niederländisch|néerlandais|neerlandés|olandese|holandês|nederlands|chinese|mandarin"
+    r"|japanese|korean|russian|arabic|hebrew|hindi|greek|thai|latin|polish|turkish|swedish|ukrainian|language|sprache"
+    r"|langue|idioma|lingua|língua|taal)\b"
+)
+_SUM = re.compile(
+    r"(?:(?:what(?:['’]?s| is)|how much is|calculate|compute|evaluate|was ist|wie viel ist|combien font|cuánto es)"
+    r"[\s:]+)?"
+    r"(\(?\d[\d.,\s+*/x×÷()-]*\d\)?)\s*[=?.\s]*"
+)
+_CLOSED = re.compile(
+    r"\b(?:how (?:many|much|far|long|old|tall|fast)|calculate|compute|find|determine|evaluate|solve|what (?:is|was|are)"
+    r" the (?:\w+ ){0,3}(?:value|number|total|sum|probability|area|volume|ratio|average|mean|percentage|cost|price"
+    r"|output|result|length|distance|speed|age|profit|remainder|product)"
+    r"|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
+)
+_DIGITS = re.compile(r"\d+")
+_ENOUGH_NUMBERS = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demands:
+    """What the ask says of its answer. None and False: it does not say. `closed`: it has one right answer (options to
+    choose from, a quantity to work out, the output of given code). `total` is the value of a bare sum asked for."""
+
+    json: bool = False
+    items: int | None = None
+    one_word: bool = False
+    most_words: int | None = None
+    sentences: int | None = None
+    number: bool = False
+    yes_no: bool = False
+    language: str | None = None
+    total: float | None = None
+    closed: bool = False
+    options: int = 0
+
+
+def demands_of(request: Request) -> Demands:
+    """Of the last user turn; a language named anywhere in the conversation releases the answer from the ask's own."""
+    ask = features.ask_of(request)
+    free = any(
+        _LANGUAGE_NAMED.search(message.content[:_EDGE_CHARACTERS].lower())
+        for message in request.messages
+        if message.role in ("system", "developer")
+    )
+    found = read(ask)
+    if free and found.language:
+        return read(ask, free=True)
+    return found
+
+
+@lru_cache(maxsize=512)
+def read(ask: str, *, free: bool = False) -> Demands:
+    """The demands of one ask. Kept for the asks that came last: a cascade reads one ask several times."""
+    lowered = _edges(ask).lower()
+    coding = bool(_CODE_ASK.search(lowered))
+    options = len(lexical.options_of(ask)) if "\n" in ask else 0
+    return Demands(
+        json="json" in lowered and not coding and bool(_JSON.search(lowered)),
+        items=None if coding else _items(lowered),
+        one_word=bool(_ONE_WORD.search(lowered)),
+        most_words=_most_words(lowered),
+        sentences=_sentences(lowered),
+        number=bool(_NUMBER.search(lowered)),
+        yes_no=bool(_YES_NO.search(lowered)),
+        language=None if free or _LANGUAGE_NAMED.search(lowered) else spoken(ask),
+        total=_total(lowered),
+        closed=options > 1 or _closed(ask, lowered),
+        options=options,
+    )
+
+
+def spoken(text: str) -> str | None:
+    """The language of the text's beginning where that is plain, else None: a script, or common words of one language
+    twice as often as of any other."""
+    sample = text[:400]
+    if not sample.isascii():
+        for tag, script in signals.SCRIPTS:
+            if len(script.findall(sample)) * 3 > len(sample):
+                return tag
+    words = signals.WORD.findall(sample.lower())
+    hits = sorted(
+        ((sum(map(common.__contains__, words)), tag) for tag, common in signals.STOPWORDS.items()), reverse=True
+    )
+    (most, tag), (second, _) = hits[0], hits[1]
+    return tag if most >= 3 and most >= 2 * second else None
+
+
+def _edges(ask: str) -> str:
+    if len(ask) <= 2 * _EDGE_CHARACTERS:
+        return ask
+    return f"{ask[:_EDGE_CHARACTERS]}\n{ask[-_EDGE_CHARACTERS:]}"
+
+
+def _items(lowered: str) -> int | None:
+    for found in _ITEMS.finditer(lowered):
+        number = _count(found[1])
+        if 2 <= number <= _MOST_ITEMS and not _NO_ITEMS.intersection(re.split(r"[- ]", found[2])):
+            return number
+    return None
+
+
+def _most_words(lowered: str) -> int | None:
+    found = _MOST_WORDS.search(lowered)
+    return int(found[1] or found[2]) or None if found else None
+
+
+def _sentences(lowered: str) -> int | None:
+    found = _SENTENCES.search(lowered)
+    return _count(found[1]) if found else None
+
+
+def _count(word: str) -> int:
+    return int(word) if word.isdecimal() else _NUMBER_WORDS[word]
+
+
+def _total(lowered: str) -> float | None:
+    asked = lowered.strip()
+    found = _SUM.fullmatch(asked) if len(asked) <= _SUM_CHARACTERS else None
+    return answers.total(found[1]) if found and "(" not in found[1] else None
+
+
+def _closed(ask: str, lowered: str) -> bool:
+    if "assert" in lowered and "??" in lowered:
+        return True
+    if not _CLOSED.search(lowered):
+        return False
+    return len(_DIGITS.findall(lowered)) >= _ENOUGH_NUMBERS or "\\" in ask
