@@ -110,7 +110,8 @@ def _tiers(request: Request) -> frozenset[Tier]:
         by_strategy = LOCAL_TIERS
     elif request.strategy is Strategy.PREMIUM_ONLY and request.task is Task.GENERATE:
         by_strategy = _PREMIUM_TIERS  # only generate has paid models; the strategy speaks of it alone
-    return by_strategy & request.constraints.tiers if request.constraints.tiers else by_strategy
+    asked = request.constraints.tiers
+    return by_strategy if asked is None else by_strategy & asked
 
 
 def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:

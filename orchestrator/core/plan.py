@@ -187,7 +187,7 @@ class _Chooser:
         enough = [plan for plan in plans if _quality(plan) >= target]
         if not enough:
             raise self._too_low(plans)
-        chosen = self._unless_it_stays(min(enough, key=_preferred), enough)
+        chosen = self._unless_it_stays(min(enough, key=_preferred), target)
         close = len(plans) > 1 and min(abs(_quality(plan) - target) for plan in plans) < _MARGIN
         return Choice(plan=chosen, considered=tuple(plans), target=target, close=close)
 
@@ -236,19 +236,25 @@ class _Chooser:
         }
         return NotEligible(f"no plan reaches what this request asks: {reason}. Ask for less.", candidates=told)
 
-    def _unless_it_stays(self, chosen: Plan, enough: Sequence[Plan]) -> Plan:
+    def _unless_it_stays(self, chosen: Plan, target: float) -> Plan:
         """A conversation stays with its model unless that is not good enough any more, or costs far more."""
         last, policy = self._asked.last, self._policy
         if last is None or last not in self._ready or chosen.rungs[0].model_id == last:
             return chosen
-        staying = [plan for plan in enough if plan.rungs[0].model_id == last]
-        if not staying:
+        stay = self._staying(self._ready[last])
+        if _quality(stay) < target:
             return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which is not predicted good enough")
-        stay = min(staying, key=_preferred)
         cost, cheaper = stay.cost_nanousd or 0, chosen.cost_nanousd or 0
         if cost > policy.switch_factor * cheaper and cost - cheaper > policy.switch_least_nanousd:
             return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which would cost far more")
         return replace(stay, reason=f"{stay.reason}; the conversation stays with {last}")
+
+    def _staying(self, last: Card) -> Plan:
+        """The model of the last turn, then the best of the ladder, if better."""
+        scores = self._asked.scores
+        better = [card for card in self._ladder if scores[card.id].p_adequate > scores[last.id].p_adequate]
+        better.sort(key=lambda card: scores[card.id].p_adequate)
+        return self._plan([last, *better[-1:]])
 
     # -- rungs ----------------------------------------------------------------------------------
 

@@ -50,12 +50,12 @@ def _class(read: Read) -> str:
 
 
 def _experience(read: Read, cards: Sequence[Card]) -> str:
-    for card in cards:
-        times, failed = seen(read.neighbours, card.id)
-        if times:
-            prompts = "prompt" if times == 1 else "prompts"
-            return f"; of {times} past {prompts} like this {card.id} failed {failed}"
-    return ""
+    """Of the model that most is known of, and among those of the one that failed most."""
+    (times, failed), model = max((seen(read.neighbours, card.id), card.id) for card in cards)
+    if not times:
+        return ""
+    prompts = "prompt" if times == 1 else "prompts"
+    return f"; of {times} past {prompts} like this {model} failed {failed}"
 
 
 def _signals(features: Features) -> Iterable[str]:

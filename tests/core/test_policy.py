@@ -171,6 +171,24 @@ def test_a_quality_asked_for_raises_the_threshold_of_every_rung() -> None:
     assert {rung.threshold for rung in plan(request("Hi!")).rungs} == {0.5}
 
 
+def test_a_model_that_does_not_speak_the_language_is_passed_over() -> None:
+    korean = "안녕하세요, 오늘 날씨가 어떻습니까? 저는 서울에 살고 있습니다."
+    assert models(request(korean)) == [MID, PREMIUM]
+    assert models(request("Wie ist das Wetter in Berlin und was ist los?"))[0] == LOCAL
+
+
+def test_where_the_data_may_lie_is_kept_or_refused() -> None:
+    eu = Constraints(regions=frozenset({"eu"}))
+    assert models(request("Hi!", constraints=eu)) == [LOCAL]
+    with pytest.raises(NotEligible, match="where its provider keeps the data is not known"):
+        plan(request("Hi!", constraints=eu, strategy=Strategy.PREMIUM_ONLY))
+
+
+def test_tiers_that_exclude_each_other_leave_nobody() -> None:
+    with pytest.raises(NotEligible, match="excluded by"):
+        plan(request("Hi!", constraints=Constraints(tiers=frozenset())))
+
+
 # -- named models -----------------------------------------------------------------------------------
 
 
