@@ -105,12 +105,15 @@ def _named(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Plan:
         raise NotEligible(f"model {card.id!r}: {refusals[card.id]}.", candidates=refusals)
     if missing := asked.unavailable.get(card.id):
         raise NoModelAvailable(f"model {card.id!r} cannot answer now: {missing}", candidates={card.id: missing})
-    plan = Plan(
+    predicted = asked.scores.get(card.id)
+    return Plan(
         rungs=(Rung(model_id=card.id, threshold=0.0),),
         complexity=read.complexity if read else Complexity.SIMPLE,
         reason=f"{card.id} was named by the request",
+        quality=predicted.p_adequate if predicted else None,
+        cost_nanousd=predicted.cost_nanousd if predicted else None,
+        latency_ms=predicted.latency_ms if predicted else None,
     )
-    return _predicted(plan, asked.scores, policy, registry)
 
 
 class _Chooser:
@@ -124,7 +127,8 @@ class _Chooser:
         self._ready = {card.id: card for card in ready}
         ladder = policy.ladders["tools" if self._request.options.tools else read.complexity]
         ordered = _by_entries(ladder, ready, asked.scores, registry)
-        rest = [card for card in _by_tier(ready) if card not in ordered]
+        taken = {card.id for card in ordered}
+        rest = [card for card in _by_tier(ready) if card.id not in taken]
         if not ordered:
             ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
         self._after: list[Card] = []
@@ -132,6 +136,7 @@ class _Chooser:
             self._after = [card for card in (*ordered, *rest) if card.tier in LOCAL_TIERS][:1]
             ordered = [card for card in ordered if card.tier in PAID_TIERS] or self._after
         self._ladder = ordered
+        self._threshold = _threshold(self._request, policy)
         self._voters = self._second_local(ready)
 
     def choice(self) -> Choice:
@@ -143,7 +148,7 @@ class _Chooser:
         if kept is not None:
             return Choice(plan=replace(self._plan(kept, why_first(self._read, kept, promise)), promise=promise))
         choice = self._cheapest()
-        return replace(choice, plan=replace(choice.plan, promise=promise))
+        return choice if promise is None else replace(choice, plan=replace(choice.plan, promise=promise))
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -240,14 +245,14 @@ class _Chooser:
         """A conversation stays with its model unless that is not good enough any more, or costs far more."""
         last, policy = self._asked.last, self._policy
         if last is None or last not in self._ready or chosen.rungs[0].model_id == last:
-            return chosen
+            return replace(chosen, reason=self._why(chosen))
         stay = self._staying(self._ready[last])
         if _quality(stay) < target:
-            return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which is not predicted good enough")
+            return replace(chosen, reason=f"{self._why(chosen)}; moved from {last}, which is not predicted good enough")
         cost, cheaper = stay.cost_nanousd or 0, chosen.cost_nanousd or 0
         if cost > policy.switch_factor * cheaper and cost - cheaper > policy.switch_least_nanousd:
-            return replace(chosen, reason=f"{chosen.reason}; moved from {last}, which would cost far more")
-        return replace(stay, reason=f"{stay.reason}; the conversation stays with {last}")
+            return replace(chosen, reason=f"{self._why(chosen)}; moved from {last}, which would cost far more")
+        return replace(stay, reason=f"{self._why(stay)}; the conversation stays with {last}")
 
     def _staying(self, last: Card) -> Plan:
         """The model of the last turn, then the best of the ladder, if better."""
@@ -258,44 +263,49 @@ class _Chooser:
 
     # -- rungs ----------------------------------------------------------------------------------
 
-    def _plan(self, cards: Sequence[Card], reason: str | None = None) -> Plan:
+    def _plan(self, cards: Sequence[Card], reason: str = "") -> Plan:
         """These models, then the rest of the ladder for failures."""
-        threshold = _threshold(self._request, self._policy)
-        rest = [card for card in self._ladder if card not in cards][: self._policy.max_rungs - len(cards)]
-        if self._after and self._after[0] not in cards:
-            rest = [*rest[: self._policy.max_rungs - len(cards) - 1], *self._after]
-        rungs = (
-            *(Rung(model_id=card.id, threshold=threshold) for card in cards),
-            *(Rung(model_id=card.id, threshold=threshold, fallback=True) for card in rest),
+        most, taken = self._policy.max_rungs, {card.id for card in cards}
+        rest = [card for card in self._ladder if card.id not in taken][: most - len(cards)]
+        if self._after and self._after[0].id not in taken:
+            rest = [*rest[: most - len(cards) - 1], *self._after]
+        quality, cost, latency = _predicted(cards, self._asked.scores, self._policy)
+        return Plan(
+            rungs=(*(self._rung(card.id) for card in cards), *(self._rung(card.id, fallback=True) for card in rest)),
+            complexity=self._read.complexity,
+            reason=reason,
+            quality=quality,
+            cost_nanousd=cost,
+            latency_ms=latency,
         )
-        told = reason or why_ordered(self._read, [*cards, *rest])
-        plan = Plan(rungs=rungs, complexity=self._read.complexity, reason=told)
-        return _predicted(plan, self._asked.scores, self._policy, self._registry)
+
+    def _rung(self, model_id: str, *, fallback: bool = False) -> Rung:
+        return Rung(model_id=model_id, threshold=self._threshold, fallback=fallback)
+
+    def _why(self, plan: Plan) -> str:
+        return why_ordered(self._read, [self._registry.get(rung.model_id) for rung in plan.rungs])
 
     def _second_local(self, ready: Sequence[Card]) -> list[Card]:
         """A second local model, to vote with the first: where the two agree the answer is mostly right."""
         first = [card for card in self._ladder if card.tier is Tier.LOCAL][:1]
-        others = [card for card in ready if card.tier is Tier.LOCAL and card not in first] if first else []
+        others = [card for card in ready if card.tier is Tier.LOCAL and card.id != first[0].id] if first else []
         return sorted(others, key=lambda card: _preference(card, self._asked.scores))[: _MOST_VOTERS - 1]
 
 
-def _predicted(plan: Plan, scores: Mapping[str, Score], policy: RoutingPolicy, registry: Registry) -> Plan:
-    """The plan with what it is expected to reach and to take, failures aside. Answers of two models are taken to be
-    right or wrong independently, given the query."""
-    rungs = [scores[rung.model_id] for rung in plan.rungs if not rung.fallback and rung.model_id in scores]
-    if not rungs:
-        return plan
-    tiers = [registry.get(score.model_id).tier for score in rungs]
-    quality, cost, latency = rungs[-1].p_adequate, float(rungs[-1].cost_nanousd), float(rungs[-1].latency_ms)
-    for n in range(len(rungs) - 2, -1, -1):
-        votes = n > 0 and tiers[n] is tiers[n - 1]
+def _predicted(cards: Sequence[Card], scores: Mapping[str, Score], policy: RoutingPolicy) -> tuple[float, int, int]:
+    """Quality, cost and latency to expect of a cascade, failures aside. Answers of two models are taken to be right or
+    wrong independently, given the query."""
+    last = scores[cards[-1].id]
+    quality, cost, latency = last.p_adequate, float(last.cost_nanousd), float(last.latency_ms)
+    for n in range(len(cards) - 2, -1, -1):
+        votes = n > 0 and cards[n].tier is cards[n - 1].tier
         right, wrong = policy.agree_rates if votes else (policy.accept_right, policy.accept_wrong)
-        p = rungs[n].p_adequate
-        goes_on = 1 - (p * right + (1 - p) * wrong)
-        quality = p * right + goes_on * quality
-        cost = rungs[n].cost_nanousd + goes_on * cost
-        latency = rungs[n].latency_ms + goes_on * latency
-    return replace(plan, quality=round(quality, 4), cost_nanousd=round(cost), latency_ms=round(latency))
+        score = scores[cards[n].id]
+        goes_on = 1 - (score.p_adequate * right + (1 - score.p_adequate) * wrong)
+        quality = score.p_adequate * right + goes_on * quality
+        cost = score.cost_nanousd + goes_on * cost
+        latency = score.latency_ms + goes_on * latency
+    return round(quality, 4), round(cost), round(latency)
 
 
 def _quality(plan: Plan) -> float:

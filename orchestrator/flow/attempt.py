@@ -137,10 +137,12 @@ async def abandon_attempt(deps: Deps, opened: Opened, cause: BaseException) -> N
 
 
 def _observe(deps: Deps, opened: Opened, ended: Attempt, reply: Reply) -> None:
-    """Tells the fleet how this call compares to what `score` states; a wait in a queue is not the model's."""
+    """Tells the fleet how this call compares to what `score` states; a wait for its turn or its weights is not the
+    model's."""
     if opened.request.task is not Task.GENERATE or not reply.usage.output_tokens:
         return
-    worked_ms = max(1.0, ended.latency_ms - reply.timings_ms.get("queue_wait", 0.0))
+    waited_ms = reply.timings_ms.get("queue_wait", 0.0) + reply.timings_ms.get("load", 0.0)
+    worked_ms = max(1.0, ended.latency_ms - waited_ms)
     complexity, options = opened.decision.plan.complexity, opened.request.options
     deps.fleet.observe(
         opened.card.id,
