@@ -20,7 +20,7 @@ _FINAL = (
 )
 # `<<5*3=15>>` and `5 * 3 = 15`: two numbers or more, joined by signs, and what they are said to make.
 _EQUATION = re.compile(r"([-+]?\d[\d.,]*(?:\s*[-+*/x×÷]\s*\(?\d[\d.,]*\)?)+)\s*=\s*\$?\s*(-?\d[\d,]*(?:\.\d+)?)")
-_WINDOW_CHARACTERS = 80  # of a sum before its `=`: reading it must not cost more than linear time on any text
+_WINDOW_CHARACTERS = 64  # of a sum before its `=`: reading it must not cost more than linear time on any text
 _SUM_BEFORE = re.compile(r"(?<![\w.,^)(}\\/*+×÷√%])\(?([-+]?\d[\d.,]*(?:\s*[-+*/x×÷]\s*\d[\d.,]*)+)\)?\s*$")
 _RESULT_AFTER = re.compile(
     r"\s*\\?\$?\s*(-?\d[\d,]*(?:\.\d+)?)"
@@ -159,7 +159,7 @@ def numbers(text: str) -> list[float]:
     return [_value(number) for number in _NUMBER.findall(text)]
 
 
-def rechecked(text: str, most: int = 40) -> list[bool]:
+def rechecked(text: str, most: int = 30) -> list[bool]:
     """Whether each sum in the text (`5 * 3 = 15`) makes what it says, to the last decimal it states; sums that cannot
     be read for sure are left out. The first `most` equals signs are looked at."""
     parts = text.split("=", most + 1)
@@ -177,8 +177,9 @@ def _made_before(text: str) -> float | None:
     window = text[-_WINDOW_CHARACTERS:]
     if len(window) < len(text):
         window = window.partition(" ")[2]
-    for latex, plain in _LATEX_SIGNS:
-        window = window.replace(latex, plain)
+    if "\\" in window or "$" in window or "<" in window:
+        for latex, plain in _LATEX_SIGNS:
+            window = window.replace(latex, plain)
     found = _SUM_BEFORE.search(window)
     if not found or _GOES_ON.search(window[: found.start()]):
         return None

@@ -12,7 +12,7 @@ from collections import Counter
 
 from orchestrator.core import answers, json_schema, signals
 from orchestrator.core.code_check import code_kept
-from orchestrator.core.demands import Demands, spoken
+from orchestrator.core.demands import STEM, Demands, spoken
 from orchestrator.core.types import FinishReason, Reply, Request
 
 REFUSED = 0.2
@@ -61,7 +61,7 @@ _LEAST_TO_FINISH = 12  # words: shorter texts are titles, names, single words
 _LEAST_SPOKEN = 12  # words: a language shows in no fewer
 _LEAST_OFF_TOPIC = 40
 _LEAST_ASKED = 4
-_STEM = 4
+_TOPIC_WORDS, _TOPIC_CHARACTERS = 200, 6_000
 _YES_NO = re.compile(r"\b(?:yes|no|true|false|yep|nope|correct|incorrect)\b")
 _LIST_NUMBER = re.compile(r"^[ \t]{0,3}(?:\*\*)?\d{1,3}[.)]", re.MULTILINE)
 _LIST_MARK = re.compile(r"^(?:[-*•]|\d{1,3}[.)])[ \t]", re.MULTILINE)
@@ -147,7 +147,7 @@ def same_language(demands: Demands, text: str, words: list[str]) -> float:
     """Only where both are sure, and the ask names no language."""
     if demands.language is None or _FENCE in text or (len(words) < _LEAST_SPOKEN and text.isascii()):
         return 1.0
-    found = spoken(text)
+    found = spoken(text, words)
     return _BROKEN if found is not None and found != demands.language else 1.0
 
 
@@ -163,19 +163,14 @@ def sound_code(text: str) -> float:
     return code_kept(text) if _FENCE in text else 1.0
 
 
-def on_topic(demands: Demands, ask: str, text: str, words: list[str]) -> float:
-    """A long reply that shares no content word's beginning with an ask of four or more ignores the question."""
-    if len(words) < _LEAST_OFF_TOPIC or demands.language is None:
+def on_topic(demands: Demands, text: str, words: list[str]) -> float:
+    """A long reply that shares no longer word's beginning with an ask of four or more ignores the question."""
+    if len(words) < _LEAST_OFF_TOPIC or len(demands.topic) < _LEAST_ASKED or demands.language not in signals.STOPWORDS:
         return 1.0
-    common = signals.STOPWORDS.get(demands.language)
-    if common is None:
+    if any(word[:STEM].lower() in demands.topic for word in words[:_TOPIC_WORDS]):
         return 1.0
-    asked = {word[:_STEM] for word in signals.WORD.findall(ask[:600].lower()) if len(word) > 3 and word not in common}
-    if len(asked) < _LEAST_ASKED or not asked.isdisjoint(
-        word[:_STEM] for word in signals.WORD.findall(text[:1500].lower())
-    ):
-        return 1.0
-    return _SLIPPED
+    said = (word[:STEM] for word in signals.WORD.findall(text[:_TOPIC_CHARACTERS].lower()))
+    return _SLIPPED if demands.topic.isdisjoint(said) else 1.0
 
 
 def _signed_off(text: str) -> bool:

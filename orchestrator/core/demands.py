@@ -6,6 +6,7 @@ Only what is said outright counts: a demand that was not made must never cost an
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +15,7 @@ from orchestrator.core.types import Request
 
 _EDGE_CHARACTERS = 500  # a demand stands at the ask's beginning or end; material pasted between is not read
 _SUM_CHARACTERS = 80
+_KEPT_CHARACTERS = 4_000
 _MOST_ITEMS = 50
 _WORDS = r"(?:words?|wörtern?|worten?|mots?|palabras?|parole|parola|palavras?|woorden|woord)\b"
 _NUMBER_WORDS = {"a": 1, "one": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7} | {
@@ -78,6 +80,13 @@ _CLOSED = re.compile(
     r"|output|result|length|distance|speed|age|profit|remainder|product)"
     r"|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
 )
+_SPOKEN_CHARACTERS, _SPOKEN_WORDS = 400, 60
+_SPOKEN_IN = {
+    word: tuple(tag for tag, common in signals.STOPWORDS.items() if word in common)
+    for word in frozenset[str]().union(*signals.STOPWORDS.values())
+}
+STEM = 4
+_COMMON_STEMS = frozenset(word[:STEM] for word in _SPOKEN_IN if len(word) >= STEM)
 _DIGITS = re.compile(r"\d+")
 _ENOUGH_NUMBERS = 2
 
@@ -98,6 +107,8 @@ class Demands:
     total: float | None = None
     closed: bool = False
     options: int = 0
+    topic: frozenset[str] = frozenset()
+    """The first four letters of its longer words."""
 
 
 def demands_of(request: Request) -> Demands:
@@ -114,9 +125,17 @@ def demands_of(request: Request) -> Demands:
     return found
 
 
-@lru_cache(maxsize=512)
 def read(ask: str, *, free: bool = False) -> Demands:
-    """The demands of one ask. Kept for the asks that came last: a cascade reads one ask several times."""
+    """The demands of one ask. Those of short asks that came last are kept: a cascade reads one ask at every rung."""
+    return _kept(ask, free) if len(ask) <= _KEPT_CHARACTERS else _read(ask, free)
+
+
+@lru_cache(maxsize=64)
+def _kept(ask: str, free: bool) -> Demands:
+    return _read(ask, free)
+
+
+def _read(ask: str, free: bool) -> Demands:
     lowered = _edges(ask).lower()
     coding = bool(_CODE_ASK.search(lowered))
     options = len(lexical.options_of(ask)) if "\n" in ask else 0
@@ -132,23 +151,25 @@ def read(ask: str, *, free: bool = False) -> Demands:
         total=_total(lowered),
         closed=options > 1 or _closed(ask, lowered),
         options=options,
+        topic=frozenset(word[:STEM] for word in lowered.split() if len(word) >= STEM) - _COMMON_STEMS,
     )
 
 
-def spoken(text: str) -> str | None:
+def spoken(text: str, words: Sequence[str] | None = None) -> str | None:
     """The language of the text's beginning where that is plain, else None: a script, or common words of one language
-    twice as often as of any other."""
-    sample = text[:400]
+    twice as often as of any other. `words` are the text's, where they are split already."""
+    sample = text[:_SPOKEN_CHARACTERS]
     if not sample.isascii():
         for tag, script in signals.SCRIPTS:
             if len(script.findall(sample)) * 3 > len(sample):
                 return tag
-    words = signals.WORD.findall(sample.lower())
-    hits = sorted(
-        ((sum(map(common.__contains__, words)), tag) for tag, common in signals.STOPWORDS.items()), reverse=True
-    )
-    (most, tag), (second, _) = hits[0], hits[1]
-    return tag if most >= 3 and most >= 2 * second else None
+    hits = dict.fromkeys(signals.STOPWORDS, 0)
+    for word in sample.lower().split() if words is None else map(str.lower, words[:_SPOKEN_WORDS]):
+        for tag in _SPOKEN_IN.get(word, ()):
+            hits[tag] += 1
+    best = max(hits, key=hits.__getitem__)
+    most = hits.pop(best)
+    return best if most >= 3 and most >= 2 * max(hits.values()) else None
 
 
 def _edges(ask: str) -> str:

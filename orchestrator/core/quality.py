@@ -156,7 +156,7 @@ def _kept(request: Request, reply: Reply, asked: Demands, ask: str, words: list[
         "language": checks.same_language(asked, text, words) if shaped else 1.0,
         "arithmetic": sums,
         "code": checks.sound_code(text),
-        "on_topic": checks.on_topic(asked, ask, text, words) if shaped else 1.0,
+        "on_topic": checks.on_topic(asked, text, words) if shaped else 1.0,
     }
 
 

@@ -98,9 +98,13 @@ def _agreement(table: Table, finals: Sequence[str], most: int | None) -> Floats:
     nothing = [math.nan] * len(traits.AGREEMENTS)
     if table.local_preds is None:
         return np.array([nothing] * len(finals))
+    option = table.name == "mmlu_pro"
     others = [table.local_preds[model] for model in LOCAL[table.name][1:]][:most]
     rows = zip(finals, *others, strict=True)
-    found = (traits.agreement_of(final, [answers.normalised(pred) for pred in preds]) for final, *preds in rows)
+    found = (
+        traits.agreement_of(final, [answers.normalised(pred) for pred in preds], option=option)
+        for final, *preds in rows
+    )
     return np.array([nothing if each is None else each for each in found])
 
 
@@ -115,7 +119,9 @@ def neighbours_of(known: Answers, asked: Answers, *, same: bool) -> Floats:
     return np.asarray(known.label[nearest].mean(axis=1))
 
 
-def logistic(columns: Floats, label: Floats, offset: Floats, weight: Floats, ridge: float, sign: Sequence[int]) -> Floats:
+def logistic(
+    columns: Floats, label: Floats, offset: Floats, weight: Floats, ridge: float, sign: Sequence[int]
+) -> Floats:
     """Bias and weights; `sign` +1 or −1 keeps a weight on that side of zero, 0 leaves it free."""
     total = weight * (len(weight) / weight.sum())
 
@@ -187,7 +193,7 @@ class _Evidence:
             there = np.flatnonzero(np.isfinite(self.agreement[:, 0]))
             one = there[np.isfinite(self.agreement_one[there, 0])]
             rows, finals = np.concatenate([there, one]), np.vstack([self.agreement[there], self.agreement_one[one]])
-        columns, sign = [self.text[rows][:, None], finals], [1, *([1, -1, -1] if agreed else [])]
+        columns, sign = [self.text[rows][:, None], finals], [1, *([1, -1, -1, 0, 0] if agreed else [])]
         for kind in ("relevance", "neighbours"):
             if kind in name:
                 columns.append(getattr(self, kind)[rows][:, None])
@@ -213,7 +219,9 @@ def match(sets: Sequence[Answers]) -> tuple[float, float]:
     return round(float(found[1]), 5), round(float(found[0]) + weighing.logit(1 - MISMATCHED), 5)
 
 
-def scored(model: Weighing, held: Answers, neighbours: Floats, name: str, base: float | None, one: bool = False) -> Floats:
+def scored(
+    model: Weighing, held: Answers, neighbours: Floats, name: str, base: float | None, one: bool = False
+) -> Floats:
     """P(adequate) of each held answer by the weighing as it runs; NaN where the evidence of this name is missing."""
     finals = held.agreement_one if one else held.agreement
     found = np.full(len(held), np.nan)
@@ -245,7 +253,7 @@ def out_of_fold(sets: Sequence[Answers]) -> dict[str, dict[str, dict[str, Floats
             rows = np.flatnonzero(part[each.name] == at)
             held = each.take(rows)
             close = neighbours_of(rest[each.name], held, same=False)
-            _note(found, "folds", model, held, close, rest[each.name].base, rows, len(each))
+            _note(found, "folds", model, held, close, each.base, rows, len(each))
     for each in sets:
         rest = {other.name: other for other in sets if other.name != each.name}
         model = fit(list(rest.values()), {name: near[name] for name in rest})
@@ -335,7 +343,9 @@ def _sheet(sets: Sequence[Answers], tables: Mapping[str, Table], figures: Mappin
                 "of": PAIRS[each.name][0],
                 "adequate": round(each.base, 4),
                 "others": list(LOCAL.get(each.name, ()))[1:],
-                "read_as_closed": round(float(np.mean([demands.read(ask).closed for ask in tables[each.name].queries])), 4),
+                "read_as_closed": round(
+                    float(np.mean([demands.read(ask).closed for ask in tables[each.name].queries])), 4
+                ),
             }
             for each in sets
         },
