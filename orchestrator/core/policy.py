@@ -57,9 +57,9 @@ class RoutingPolicy:
     creative_at: float = 0.5
     brand_at: float = 0.5
     accept_at: float = 0.5
-    accept_right: float = 0.9
-    accept_wrong: float = 0.6
-    agree_rates: tuple[float, float] = (0.7, 0.2)
+    accept_right: float = 0.79
+    accept_wrong: float = 0.55
+    agree_rates: tuple[float, float] = (0.78, 0.25)
     """The same two for an answer that a second cheap model was asked for and agrees with."""
     max_rungs: int = 3
     trust: float = 0.3

@@ -292,6 +292,8 @@ class Decision:
     policy_version: str
     scorer: str | None = None
     neighbours: tuple[Neighbour, ...] = ()
+    took_ms: float = 0.0
+    """Features, scores and plan, waits for neighbours and conversation included."""
 
 
 class Ending(StrEnum):

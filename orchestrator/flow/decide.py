@@ -38,6 +38,7 @@ async def remember(deps: Deps, answer: Answer) -> None:
 
 async def decide(deps: Deps, request: Request) -> Decision:
     """Raises ModelNotFound, NotEligible, NoModelAvailable."""
+    started = deps.clock.monotonic()
     policy = await deps.policies.current()
     asked, choice = await weigh(deps, request, policy)
     plan = choice.plan
@@ -51,6 +52,7 @@ async def decide(deps: Deps, request: Request) -> Decision:
         policy_version=policy.version,
         scorer=asked.read.scorer if asked.read else None,
         neighbours=tuple(asked.read.neighbours) if asked.read else (),
+        took_ms=(deps.clock.monotonic() - started) * 1000,
     )
 
 

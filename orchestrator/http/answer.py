@@ -63,6 +63,8 @@ def decision_body(decision: Decision) -> dict[str, Any]:
         "features": decision.features.as_dict() if decision.features else None,
         "policy_version": decision.policy_version,
         "scorer": decision.scorer,
+        "past_prompts": len(decision.neighbours),
+        "took_ms": round(decision.took_ms, 3),
         "registry_version": decision.registry_version,
     }
 

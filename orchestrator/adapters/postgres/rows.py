@@ -102,6 +102,8 @@ def _plan(decision: Decision) -> dict[str, Any]:
         "quality": plan.quality,
         "cost_nanousd": plan.cost_nanousd,
         "latency_ms": plan.latency_ms,
+        "past_prompts": len(decision.neighbours),
+        "took_ms": round(decision.took_ms, 3),
     }
 
 
