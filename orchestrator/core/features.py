@@ -62,7 +62,7 @@ def language(text: str) -> str:
         if len(script.findall(sample)) * 5 > len(sample):
             return tag
     words = signals.WORD.findall(sample.lower())
-    hits = {tag: sum(word in common for word in words) for tag, common in signals.STOPWORDS.items()}
+    hits = {tag: sum(map(common.__contains__, words)) for tag, common in signals.STOPWORDS.items()}
     second, best = sorted(hits, key=lambda tag: hits[tag])[-2:]
     return best if hits[best] >= _SURE_WORDS and hits[best] > hits[second] else "und"
 

@@ -87,10 +87,10 @@ def _shares(text: str) -> dict[str, float]:
     size = max(1, len(text))
     return {
         "digits": sum(map(text.count, "0123456789")) / size,
-        "capitals": sum(character.isupper() for character in text[:2000]) / min(size, 2000),
+        "capitals": sum(map(str.isupper, text[:2000])) / min(size, 2000),
         "punctuation": sum(map(text.count, ".,;:!?()[]-+=*/")) / size,
         "quotes": sum(map(text.count, "\"'`")) / size,
-        "not_ascii": sum(ord(character) > 127 for character in text[:2000]) / min(size, 2000),
+        "not_ascii": 0.0 if text.isascii() else sum(ord(each) > 127 for each in text[:2000]) / min(size, 2000),
     }
 
 
