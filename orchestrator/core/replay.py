@@ -1,0 +1,309 @@
+"""Puts recorded rows to a policy: the real choice, the real judge where answers were kept, the recorded outcome.
+
+A plan is climbed as in service: where the raw answer of a rung was recorded it is judged, and below the threshold the
+next rung is asked and paid too. An answer that was not kept cannot be judged and is served as it stands.
+
+Beside its choice each row keeps its alternatives, in the order in which a policy prefers them (the cheapest first)
+and each with its `need`: by how much the policy's slack (or its contract's threshold) would have to be raised for it
+to be enough. So every laxer and stricter policy of the same kind can be read off one replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf, isfinite
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.core import rules
+from orchestrator.core.asking import Seen, asked_of, seen
+from orchestrator.core.cascade import next_rung
+from orchestrator.core.contract import Contract, State
+from orchestrator.core.errors import InvalidInput, NoModelAvailable, NotEligible
+from orchestrator.core.plan import Asked, Choice, choose
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.predict import Predictor
+from orchestrator.core.quality import Evidence, Judge
+from orchestrator.core.recorded import Recorded
+from orchestrator.core.score import stated_output_tokens
+from orchestrator.core.seats import Seating
+from orchestrator.core.types import (
+    Attempt,
+    Complexity,
+    Ending,
+    Message,
+    Options,
+    Plan,
+    QualityScore,
+    Reply,
+    Request,
+)
+from registry.load import Registry
+from registry.pricing import UnpricedModel, cost_nanousd
+from registry.schema import Task, Usage
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+_NO_ID = UUID(int=0)
+_NANOUSD_PER_USD = 10**9
+_UNJUDGED = QualityScore(value=1.0)
+_ALWAYS_STRONG, _NEVER_STRONG = 2.0, -2.0  # beyond every need: slacks and gains lie in [−1, 1]
+NOBODY = -1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sat:
+    """A recorded row at the table: what is read off its text, and per seat its quality, its cost and its answer."""
+
+    known: Seen
+    quality: tuple[float, ...]
+    cost_nanousd: tuple[int, ...]
+    costed: tuple[str, ...]
+    answers: tuple[str | None, ...]
+    usage: tuple[Usage, ...]
+    cluster: str
+    grades: dict[tuple[int, ...], QualityScore]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """One way to answer a row: who is asked first, who is served (seats), what all of it costs."""
+
+    need: float
+    first: int
+    served: int
+    cost_nanousd: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Played:
+    """What the policy did with one row. `refused` says why nobody was asked."""
+
+    way: Way
+    ways: tuple[Way, ...]
+    margin: float
+    complexity: Complexity | None
+    by_contract: bool
+    judged: bool
+    refused: str | None = None
+
+
+class Table:
+    """The seats with everything a replay needs. `recorded_costs`: dollars of the record before the card's price."""
+
+    def __init__(
+        self,
+        seats: Seating,
+        registry: Registry,
+        judge: Judge,
+        at: datetime,
+        *,
+        recorded_costs: bool = False,
+    ) -> None:
+        self.seating, self._registry, self._judge, self._at = seats, registry, judge, at
+        self._cards = tuple(seat.card for seat in seats.seats)
+        self._index = {card.id: number for number, card in enumerate(self._cards)}
+        self._recorded_costs = recorded_costs
+        self._away = {
+            card_id: "it stands for no recorded model" for card_id in registry.cards if card_id not in self._index
+        }
+        self._extremes: dict[str, tuple[RoutingPolicy, RoutingPolicy]] = {}
+
+    def sit(self, row: Recorded, predictor: Predictor) -> Sat:
+        """Reads the row: the part that is the same for every policy of this predictor."""
+        request = Request(
+            id=_NO_ID,
+            task=Task.GENERATE,
+            messages=(Message(role="user", content=row.text),),
+            task_class=row.task_class,
+        )
+        known = seen(request, predictor)
+        priced = [self._priced(row, number, known) for number in range(len(self._cards))]
+        outcomes = [row.outcomes[name] for name in self.seating.names]
+        return Sat(
+            known=known,
+            quality=tuple(outcome.quality for outcome in outcomes),
+            cost_nanousd=tuple(cost for cost, _, _ in priced),
+            costed=tuple(how for _, how, _ in priced),
+            usage=tuple(usage for _, _, usage in priced),
+            answers=tuple(row.answers.get(name) for name in self.seating.names),
+            cluster=row.cluster,
+            grades={},
+        )
+
+    def _priced(self, row: Recorded, seat: int, known: Seen) -> tuple[int, str, Usage]:
+        card, outcome = self._cards[seat], row.outcomes[self.seating.names[seat]]
+        given = outcome.input_tokens if outcome.input_tokens is not None else row.input_tokens
+        tokens_in = known.features.tokens if given is None else given
+        expected = stated_output_tokens(Complexity.MEDIUM, Options())
+        usage = Usage(
+            input_tokens=tokens_in,
+            output_tokens=expected if outcome.output_tokens is None else outcome.output_tokens,
+        )
+        told = outcome.usd is not None and (self._recorded_costs or outcome.output_tokens is None)
+        if told and outcome.usd is not None:
+            return round(outcome.usd * _NANOUSD_PER_USD), "recorded dollars", usage
+        try:
+            cost = cost_nanousd(card, usage, self._at)
+        except UnpricedModel as error:
+            raise InvalidInput(f"{error} Map {self.seating.names[seat]!r} to a card with a price.") from error
+        how = "expected tokens" if outcome.output_tokens is None else "recorded tokens"
+        return cost, "runs here, free" if not card.prices else f"card's price on {how}", usage
+
+    def play(self, sat: Sat, policy: RoutingPolicy) -> Played:
+        """The policy's choice for the row, what it would have served, and the ways it did not take."""
+        known = replace(sat.known, request=rules.applied(sat.known.request, policy.rules))
+        asked = asked_of(known, policy, self._cards, self._away, self._at)
+        try:
+            choice = choose(asked, policy, self._registry)
+        except (NotEligible, NoModelAvailable) as refusal:
+            return _refused(refusal.message)
+        way = self._way(sat, choice.plan, inf)
+        by_contract = choice.plan.promise is not None and not choice.considered
+        ways = self._by_threshold(sat, asked, policy, choice) if by_contract else self._by_slack(sat, policy, choice)
+        judged = any(sat.answers[self._index[rung.model_id]] is not None for rung in choice.plan.rungs[:1])
+        return Played(
+            way=way,
+            ways=ways or (way,),
+            margin=self._margin(ways or (way,)),
+            complexity=choice.plan.complexity,
+            by_contract=by_contract,
+            judged=judged,
+        )
+
+    # -- the ways that were not taken -----------------------------------------------------------
+
+    def _by_slack(self, sat: Sat, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
+        plans = sorted(choice.considered, key=lambda plan: (plan.cost_nanousd or 0, -(plan.quality or 0.0)))
+        best = max((plan.quality or 0.0 for plan in plans), default=0.0)
+        slack = policy.slack[choice.plan.complexity]
+        return tuple(
+            self._way(sat, plan, -inf if plan.quality == best else 1 - (plan.quality or 0.0) / best - slack)
+            for plan in plans
+        )
+
+    def _by_threshold(self, sat: Sat, asked: Asked, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
+        promise = choice.plan.promise
+        if promise is None or promise.score is None:
+            return ()
+        base = promise.threshold if promise.threshold is not None and isfinite(promise.threshold) else 0.0
+        laxest, strictest = self._extremes.get(policy.version) or self._kept_extremes(policy)
+        lax = choose(asked, laxest, self._registry).plan
+        strict = choose(asked, strictest, self._registry).plan
+        return self._way(sat, lax, promise.score - base), self._way(sat, strict, -inf)
+
+    def _kept_extremes(self, policy: RoutingPolicy) -> tuple[RoutingPolicy, RoutingPolicy]:
+        lax = replace(policy, contracts=tuple(_at_threshold(contract, inf) for contract in policy.contracts))
+        strict = replace(policy, contracts=tuple(_at_threshold(contract, -inf) for contract in policy.contracts))
+        return self._extremes.setdefault(policy.version, (lax, strict))
+
+    def _margin(self, ways: Sequence[Way]) -> float:
+        """How much laxer the policy would have to be for somebody else than the strong model to be asked first:
+        the score by which it orders rows. At most 0 where it asks somebody else already."""
+        strong = self.seating.strong
+        needs = [way.need for way in ways if way.first != strong]
+        return min(_ALWAYS_STRONG, max(_NEVER_STRONG, min(needs))) if needs else _ALWAYS_STRONG
+
+    # -- one plan, climbed ----------------------------------------------------------------------
+
+    def _way(self, sat: Sat, plan: Plan, need: float) -> Way:
+        attempts: list[Attempt] = []
+        asked: list[int] = []
+        while (step := next_rung(plan, attempts)).rung is not None:
+            seat = self._index[plan.rungs[step.rung].model_id]
+            attempts.append(self._attempt(sat, seat, step.rung, asked))
+            asked.append(seat)
+        served = asked[step.attempt] if step.attempt is not None else NOBODY
+        return Way(need=need, first=asked[0], served=served, cost_nanousd=sum(each.cost_nanousd for each in attempts))
+
+    def _attempt(self, sat: Sat, seat: int, rung: int, earlier: Sequence[int]) -> Attempt:
+        return Attempt(
+            id=_NO_ID,
+            rung=rung,
+            model_id=self._cards[seat].id,
+            tier=self._cards[seat].tier,
+            ending=Ending.SETTLED,
+            hold_nanousd=0,
+            cost_nanousd=sat.cost_nanousd[seat],
+            latency_ms=0.0,
+            quality=self._grade(sat, seat, earlier),
+        )
+
+    def _grade(self, sat: Sat, seat: int, earlier: Sequence[int]) -> QualityScore:
+        if sat.answers[seat] is None:
+            return _UNJUDGED
+        key = (seat, *earlier)
+        known = sat.grades.get(key)
+        if known is None:
+            before = tuple(self._reply(sat, each) for each in earlier if sat.answers[each] is not None)
+            known = self._judge(sat.known.request, self._reply(sat, seat), Evidence(earlier=before))
+            sat.grades[key] = known
+        return known
+
+    def _reply(self, sat: Sat, seat: int) -> Reply:
+        return Reply(usage=sat.usage[seat], text=sat.answers[seat])
+
+
+def _at_threshold(contract: Contract, threshold: float) -> Contract:
+    state = State.MET if threshold == inf else State.REFERENCE
+    return replace(contract, certificate=replace(contract.certificate, state=state, threshold=threshold))
+
+
+def _refused(why: str) -> Played:
+    nobody = Way(need=-inf, first=NOBODY, served=NOBODY, cost_nanousd=0)
+    return Played(
+        way=nobody,
+        ways=(nobody,),
+        margin=_ALWAYS_STRONG,
+        complexity=None,
+        by_contract=False,
+        judged=False,
+        refused=why,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """One policy's replay as columns over the rows; quality and cost also per seat, (rows, seats)."""
+
+    served: Indices
+    first: Indices
+    quality: Floats
+    cost_usd: Floats
+    margin: Floats
+    ways: tuple[tuple[Way, ...], ...]
+    refused: int
+    judged: int
+    by_contract: int
+    escalated: int
+    classes: Mapping[str, int]
+
+
+def replay_of(sat: Sequence[Sat], played: Sequence[Played]) -> Replay:
+    ways = [each.way for each in played]
+    classes: dict[str, int] = {}
+    for each in played:
+        if each.complexity is not None:
+            classes[each.complexity] = classes.get(each.complexity, 0) + 1
+    return Replay(
+        served=np.array([way.served for way in ways], dtype=np.intp),
+        first=np.array([way.first for way in ways], dtype=np.intp),
+        quality=np.array([_quality(row, way) for row, way in zip(sat, ways, strict=True)]),
+        cost_usd=np.array([way.cost_nanousd for way in ways], dtype=np.float64) / _NANOUSD_PER_USD,
+        margin=np.array([each.margin for each in played]),
+        ways=tuple(each.ways for each in played),
+        refused=sum(each.refused is not None for each in played),
+        judged=sum(each.judged for each in played),
+        by_contract=sum(each.by_contract for each in played),
+        escalated=sum(way.served != way.first for way in ways),
+        classes=dict(sorted(classes.items())),
+    )
+
+
+def _quality(row: Sat, way: Way) -> float:
+    return row.quality[way.served] if way.served != NOBODY else 0.0
