@@ -75,9 +75,9 @@ _SUM = re.compile(
     r"(\(?\d[\d.,\s+*/x×÷()-]*\d\)?)\s*[=?.\s]*"
 )
 _CLOSED = re.compile(
-    r"\b(?:how (?:many|much|far|long|old|tall|fast)|calculate|compute|find|determine|evaluate|solve|what (?:is|was|are)"
-    r" the (?:\w+ ){0,3}(?:value|number|total|sum|probability|area|volume|ratio|average|mean|percentage|cost|price"
-    r"|output|result|length|distance|speed|age|profit|remainder|product)"
+    r"\b(?:how (?:many|much|far|long|old|tall|fast)|calculate|compute|find|determine|evaluate|solve"
+    r"|what (?:is|was|are) (?:the|its|his|her|their) (?:\w+ ){0,3}(?:value|number|total|sum|probability|area|volume"
+    r"|ratio|average|mean|percentage|cost|price|output|result|length|distance|speed|age|profit|remainder|product)"
     r"|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
 )
 _SPOKEN_CHARACTERS, _SPOKEN_WORDS = 400, 60
@@ -106,6 +106,7 @@ class Demands:
     language: str | None = None
     total: float | None = None
     closed: bool = False
+    question: bool = False
     options: int = 0
     topic: frozenset[str] = frozenset()
     """The first four letters of its longer words."""
@@ -150,6 +151,7 @@ def _read(ask: str, free: bool) -> Demands:
         language=None if free or _LANGUAGE_NAMED.search(lowered) else spoken(ask),
         total=_total(lowered),
         closed=options > 1 or _closed(ask, lowered),
+        question=ask.rstrip().endswith(("?", "？")),
         options=options,
         topic=frozenset(word[:STEM] for word in lowered.split() if len(word) >= STEM) - _COMMON_STEMS,
     )

@@ -27,6 +27,7 @@ _CLOSED_BASE = 0.65  # stated, and used only without an artefact
 _RIGHT_SUM = 0.95  # the bare sum that was asked for is in the reply, computed again here
 _USUAL_LOGPROB, _LOGPROB_SPREAD = -0.5, 0.3  # per token, of chat models at ordinary temperatures: stated
 _TASTE_FOR_LOGPROB = 0.5
+_LEAST_TO_COMPARE = 30  # words: shorter replies are far from their asks in meaning, right or wrong
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,15 +66,16 @@ class Judge:
             p = max(p, _RIGHT_SUM)
         return QualityScore(value=round(min(p, prod(kept.values())), 4), signals={**kept, **told})
 
-    def decided(self, request: Request, reply: Reply, threshold: float) -> bool:
-        """Whether no further evidence could change on which side of `threshold` the reply stands: a broken promise
-        has capped it below, or there is nothing to decide."""
-        ask, text = features.ask_of(request), reply.text or ""
-        asked, words = demands.demands_of(request), text.split()
-        if request.task is not Task.GENERATE or threshold <= 0 or reply.tool_calls:
-            return True
-        kept = _kept(request, reply, asked, ask, words, checks.arithmetic(asked, text)[0])
-        return prod(kept.values()) < threshold
+    def relevance_counts(self, request: Request, reply: Reply, threshold: float) -> bool:
+        """Whether relevance could put this reply on the other side of `threshold`: no broken promise has decided
+        already, and it is a long reply to an open question. Elsewhere it tells nothing: on answers with one right
+        answer it adds nothing to what is read off them, and a joke or a greeting is far from its ask."""
+        asked, words = demands.demands_of(request), (reply.text or "").split()
+        if self.weighing is None or request.task is not Task.GENERATE or not _near_means_right(asked, words):
+            return False
+        sums = checks.arithmetic(asked, reply.text or "")[0]
+        kept = _kept(request, reply, asked, features.ask_of(request), words, sums)
+        return 0 < threshold <= min(OPEN_BASE, prod(kept.values()))
 
     @property
     def reranker(self) -> str:
@@ -119,16 +121,16 @@ class Judge:
                 predicted=evidence.predicted,
             )
         else:
-            log_odds = self._open(asked, evidence)
+            log_odds = self._open(asked, words, evidence)
         log_odds += _by_logprob(evidence.mean_logprob)
         return weighing.share(log_odds), told
 
-    def _open(self, asked: Demands, evidence: Evidence) -> float:
-        """Stated, but for relevance, whose curve is measured on replies dealt to the wrong asks."""
+    def _open(self, asked: Demands, words: list[str], evidence: Evidence) -> float:
+        """Stated, but for relevance, whose curve is measured on answers dealt to the wrong questions."""
         p = _CLOSED_BASE if asked.closed and self.weighing is None else OPEN_BASE
         if evidence.neighbours is not None:
             p = (p + evidence.neighbours) / 2
-        if evidence.relevance is not None and self.weighing is not None:
+        if evidence.relevance is not None and self.weighing is not None and _near_means_right(asked, words):
             p *= self.weighing.matches(evidence.relevance)
         return weighing.logit(p)
 
@@ -158,6 +160,10 @@ def _kept(request: Request, reply: Reply, asked: Demands, ask: str, words: list[
         "code": checks.sound_code(text),
         "on_topic": checks.on_topic(asked, text, words) if shaped else 1.0,
     }
+
+
+def _near_means_right(asked: Demands, words: list[str]) -> bool:
+    return asked.question and not asked.closed and len(words) >= _LEAST_TO_COMPARE
 
 
 def _told(evidence: Evidence) -> dict[str, float]:

@@ -160,7 +160,8 @@ class FinishReason(StrEnum):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
     """What a model answered. `text` for generate; `data` for the other tasks (JSON-like values; an
-    embedding batch is a float32 array of shape (n, dimensions)). Usage is as the provider counts it."""
+    embedding batch is a float32 array of shape (n, dimensions)). Usage is as the provider counts it;
+    `mean_logprob` is per token of the text, 0 or less, where the runtime told it."""
 
     usage: Usage
     text: str | None = None
@@ -169,6 +170,7 @@ class Reply:
     finish_reason: FinishReason = FinishReason.STOP
     provider_request_id: str | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,7 +3,8 @@
 openai: max_completion_tokens, no top_k (an unknown argument is a 400); the o-series and gpt-5 take no
 temperature, top_p or stop (documented refusal), so those are not sent to them. deepseek: max_tokens, no top_k,
 usage as cache hit and miss, and response_format json_object only, so the schema is written into the system
-message. server (Ollama, llama-server, vLLM, …): max_tokens, top_k, and usage may be missing (nobody is paid)."""
+message. server (Ollama, llama-server, vLLM, …): max_tokens, top_k, usage may be missing (nobody is paid), and the
+log-probabilities of its tokens are asked for: they are free, and tell how sure the model was."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum, isfinite
 from typing import Any, Literal
 
 import orjson
@@ -39,6 +41,8 @@ FINISH: Mapping[str, FinishReason] = {
 }
 INTERRUPTED = "insufficient_system_resource"
 """DeepSeek's finish reason for an answer that its own lack of resources cut short."""
+LEAST_LOGPROB = -20.0
+"""Some servers say −9999 for a token they gave no chance; one such token must not outweigh all others."""
 FIXED_SAMPLING = re.compile(r"^(o\d|gpt-5($|-(?!chat)))")
 """Reasoning models whose sampling is fixed: o1, o3, o4-mini, gpt-5, gpt-5-mini (not gpt-5-chat, not gpt-5.1)."""
 
@@ -77,6 +81,8 @@ class OpenAIWire:
             sent["stop"] = list(options.stop) or None
         if self.flavour == "server":
             sent["top_k"] = options.top_k
+            # llama-server answers logprobs together with streamed tools with a 400.
+            sent["logprobs"] = None if options.tools else True
         return sent
 
     def _format(self, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,7 +118,8 @@ class OpenAIWire:
                 )
             )
         said, refused = text(message.get("content"), "content"), text(message.get("refusal"), "refusal")
-        heard = _Heard(text=said or refused, refused=bool(refused), tools=tools)
+        logprobs = _logprobs(choice)
+        heard = _Heard(text=said or refused, refused=bool(refused), tools=tools, logprobs=logprobs)
         return self._reply(heard, choice.get("finish_reason"), body.get("usage"), request_id)
 
     def gather(self, request_id: str | None) -> OpenAIGatherer:
@@ -128,6 +135,7 @@ class OpenAIWire:
             tool_calls=tuple(heard.tools),
             finish_reason=FinishReason.REFUSAL if heard.refused else reason,
             provider_request_id=request_id,
+            mean_logprob=fsum(heard.logprobs) / len(heard.logprobs) if heard.logprobs else None,
         )
 
     def read_usage(self, usage: Any) -> Usage:
@@ -159,6 +167,7 @@ class _Heard:
     text: str
     refused: bool
     tools: Sequence[ToolCall]
+    logprobs: Sequence[float]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -170,6 +179,7 @@ class OpenAIGatherer:
     text: str = ""
     _refused: bool = False
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
+    _logprobs: list[float] = field(default_factory=list)
     _finish: Any = None
     _usage: Any = None
 
@@ -182,6 +192,7 @@ class OpenAIGatherer:
         choice = mapping(choices[0], "choices[0]")
         if choice.get("finish_reason") is not None:
             self._finish = choice["finish_reason"]
+        self._logprobs += _logprobs(choice)
         delta = optional_mapping(choice.get("delta"), "delta")
         for item in sequence(delta.get("tool_calls"), "tool_calls"):
             self._add_tool(mapping(item, "tool_calls[]"))
@@ -202,8 +213,19 @@ class OpenAIGatherer:
         if self._finish is None:
             raise Unreadable("the stream ended before a finish reason")
         tools = [ToolCall(**tool) for _, tool in sorted(self._tools.items())]
-        heard = _Heard(text=self.text, refused=self._refused, tools=tools)
+        heard = _Heard(text=self.text, refused=self._refused, tools=tools, logprobs=self._logprobs)
         return self.wire._reply(heard, self._finish, self._usage, self.request_id)
+
+
+def _logprobs(choice: Mapping[str, Any]) -> list[float]:
+    """Of each token of the content; none where the server tells none, or oddly: they are a hint, and no answer that
+    can be read is lost for them."""
+    told = choice.get("logprobs")
+    tokens = told.get("content") if isinstance(told, Mapping) else None
+    found = [token.get("logprob") if isinstance(token, Mapping) else None for token in (tokens if isinstance(tokens, list) else ())]
+    if not all(isinstance(each, int | float) and not isinstance(each, bool) and isfinite(each) for each in found):
+        return []
+    return [min(0.0, max(LEAST_LOGPROB, each)) for each in found]
 
 
 def _message(message: Message) -> dict[str, Any]:

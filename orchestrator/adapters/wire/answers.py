@@ -33,6 +33,7 @@ class Ask:
     max_tokens: int | None
     stream: bool
     include_usage: bool = True
+    logprobs: bool = False
     schema: Mapping[str, Any] | None = None
     forced_tool: Mapping[str, Any] | None = None
     """`{"name", "schema"}` when the request leaves no choice but to call a tool."""
@@ -47,6 +48,8 @@ class Said:
     usage: Usage
     source: Literal["replay", "synthetic"]
     tools: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    logprob: float | None = None
+    """Of each token of the text, where the request asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +118,7 @@ def say(ask: Ask, behaviour: Behaviour, replay: Replay) -> Said:
         usage=_usage(ask, behaviour, given, text, tools),
         source="replay" if recorded else "synthetic",
         tools=tools,
+        logprob=behaviour.logprob if ask.logprobs else None,
     )
 
 

@@ -57,6 +57,9 @@ class Behaviour(BaseModel):
     usage_mode: Literal["derived", "full"] = "derived"
     """full: output_tokens is the request's max_tokens, as the dearest answer would count."""
 
+    logprob: Annotated[float, Field(le=0)] = -0.5
+    """Of every token, where the request asks for log-probabilities: synthetic, no model stands behind it."""
+
     latency_ms: Annotated[float, Field(ge=0)] = 0.0
     """Before the first byte."""
     event_ms: Annotated[float, Field(ge=0)] = 0.0

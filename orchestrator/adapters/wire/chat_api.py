@@ -55,6 +55,7 @@ def read(body: Mapping[str, Any]) -> Ask:
         max_tokens=maximum,
         stream=bool(body.get("stream")),
         include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        logprobs=body.get("logprobs") is True,
         schema=_schema(body.get("response_format") or {}),
         forced_tool=_forced(body),
     )
@@ -92,7 +93,8 @@ def body(ask: Ask, said: Said, answer_id: str, created: int) -> Mapping[str, Any
     message: dict[str, Any] = {"role": "assistant", "content": said.text or None, "refusal": None}
     if said.tools:
         message["tool_calls"] = [_tool_call(answer_id, n, *tool) for n, tool in enumerate(said.tools)]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH_REASONS[said.finish]}
+    told = _logprobs(said, said.text)
+    choice = {"index": 0, "message": message, "logprobs": told, "finish_reason": FINISH_REASONS[said.finish]}
     return {
         "id": answer_id,
         "object": "chat.completion",
@@ -101,6 +103,14 @@ def body(ask: Ask, said: Said, answer_id: str, created: int) -> Mapping[str, Any
         "choices": [choice],
         "usage": usage(said.usage, ask.model),
     }
+
+
+def _logprobs(said: Said, text: str) -> Mapping[str, Any] | None:
+    """One token a word, as this server counts them."""
+    if said.logprob is None or not text:
+        return None
+    tokens: list[Any] = [{"token": word, "logprob": said.logprob, "bytes": None, "top_logprobs": []} for word in text.split()]
+    return {"content": tokens, "refusal": None}
 
 
 def _tool_call(answer_id: str, number: int, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,13 +144,13 @@ def events(ask: Ask, said: Said, answer_id: str, created: int) -> Iterator[bytes
     """The chunks of a stream, in order, `[DONE]` last."""
     head = {"id": answer_id, "object": "chat.completion.chunk", "created": created, "model": ask.model}
 
-    def chunk(delta: Mapping[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    def chunk(delta: Mapping[str, Any], finish: str | None = None, told: Mapping[str, Any] | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish}
         return b"data: " + orjson.dumps({**head, "choices": [choice]}) + b"\n\n"
 
     yield chunk({"role": "assistant", "content": "", "refusal": None})
     for piece in pieces(said.text) if said.text else ():
-        yield chunk({"content": piece})
+        yield chunk({"content": piece}, told=_logprobs(said, piece))
     for number, tool in enumerate(said.tools):
         call = _tool_call(answer_id, number, *tool)
         arguments = call["function"]["arguments"]

@@ -111,7 +111,7 @@ SAMPLING = {"temperature": 0.2, "top_p": 0.9, "top_k": 40, "seed": 7, "stop": ("
         (
             SERVER,
             "qwen2.5",
-            {"max_tokens": 10, "top_k": 40, **HEARD},
+            {"max_tokens": 10, "top_k": 40, "logprobs": True, **HEARD},
         ),
     ],
 )  # fmt: skip
@@ -306,6 +306,7 @@ WHOLE = (
                     "content": "hi",
                     "tool_calls": [{"id": "t", "function": {"name": "n", "arguments": "{}"}}],
                 },
+                "logprobs": {"content": [{"token": "hi", "logprob": -0.5}]},
                 "finish_reason": "tool_calls",
             }
         ],
@@ -324,6 +325,7 @@ EVENTS = (
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
     {"type": "message_stop"},
     {"choices": [{"delta": {"content": "x", "tool_calls": [{"index": 0, "function": {"arguments": "{"}}]}}]},
+    {"choices": [{"delta": {"content": "y"}, "logprobs": {"content": [{"token": "y", "logprob": -0.5}]}}]},
     {"choices": [{"delta": {}, "finish_reason": "stop"}]},
     {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}},
 )
