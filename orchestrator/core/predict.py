@@ -49,7 +49,7 @@ _AVERAGE = Reading(ease=0.0, reach=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class Head:
     """Weights of ease, reach and gain (3 rows): per word bucket in int8 steps, per signal, per vector dimension."""
 
     words: Bytes8
@@ -67,23 +67,35 @@ class Predictor:
     weights: Floats
     mean: Floats
     deviation: Floats
-    fast: _Head
-    full: _Head
+    fast: Head
+    full: Head
+    grid: NDArray[np.float64] | None = None
+    """Quantiles of the gains of the texts it was trained on: thresholds fixed without the rows that certify them."""
 
     def read(self, text: str, vector: ArrayLike | None = None) -> Reading:
         """The text's ease and reach. `vector` is its MiniLM embedding (384, unit length) where there is one;
         without it a head trained without vectors answers, in well under a millisecond."""
         head = self.fast if vector is None else self.full
-        found = lexical.counts(text, len(self.weights))
-        buckets = np.fromiter(found, dtype=np.intp, count=len(found))
-        values = np.fromiter(found.values(), dtype=np.float32, count=len(found)) * self.weights[buckets]
-        length = float(np.sqrt((values * values).sum())) or 1.0
-        signals = (np.array(lexical.signals(text), dtype=np.float32) - self.mean) / self.deviation
-        total = head.bias + head.signals @ np.clip(signals, -_CLIP, _CLIP)
-        total = total + head.steps * (head.words[:, buckets].astype(np.float32) @ (values / length))
+        buckets, values = words_of(text, self)
+        total = head.bias + head.signals @ signals_of(text, self)
+        total = total + head.steps * (head.words[:, buckets].astype(np.float32) @ values)
         if vector is not None and head.vectors is not None:
             total = total + head.vectors @ np.asarray(vector, dtype=np.float32)
         return Reading(ease=float(total[0]), reach=float(total[1]), gain=float(total[2]))
+
+
+def words_of(text: str, predictor: Predictor) -> tuple[NDArray[np.intp], Floats]:
+    """The text's word buckets and their weights, which together have length 1 (or 0 where no word is known)."""
+    found = lexical.counts(text, len(predictor.weights))
+    buckets = np.fromiter(found, dtype=np.intp, count=len(found))
+    values = np.fromiter(found.values(), dtype=np.float32, count=len(found)) * predictor.weights[buckets]
+    return buckets, values / (float(np.sqrt((values * values).sum())) or 1.0)
+
+
+def signals_of(text: str, predictor: Predictor) -> Floats:
+    """The text's signals in deviations from their training means."""
+    signals = (np.array(lexical.signals(text), dtype=np.float32) - predictor.mean) / predictor.deviation
+    return np.asarray(np.clip(signals, -_CLIP, _CLIP), dtype=np.float32)
 
 
 def ability(quality_prior: float) -> float:
@@ -149,14 +161,15 @@ def load(data: bytes) -> Predictor:
         deviation=arrays["deviation"],
         fast=_head(arrays, "fast"),
         full=_head(arrays, "full"),
+        grid=np.asarray(arrays["grid"], dtype=np.float64) if "grid" in arrays else None,
     )
 
 
-def _head(arrays: dict[str, NDArray[np.generic]], name: str) -> _Head:
+def _head(arrays: dict[str, NDArray[np.generic]], name: str) -> Head:
     def of(part: str) -> Floats:
         return np.asarray(arrays[f"{name}_{part}"], dtype=np.float32)
 
-    return _Head(
+    return Head(
         words=np.asarray(arrays[f"{name}_words"], dtype=np.int8),
         steps=of("steps"),
         signals=of("signals"),
