@@ -205,6 +205,10 @@ class Labels(Protocol):
         """The contract's watch after `observe` has seen one more label; one at a time over all processes."""
         ...
 
+    async def watched(self, contract_version: str) -> Watch | None:
+        """The contract's watch as it stands; None where no label was held against it."""
+        ...
+
 
 class Neighbours(Protocol):
     """Past prompts with known outcomes, by meaning."""

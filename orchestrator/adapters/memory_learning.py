@@ -34,6 +34,9 @@ class MemoryLabels:
         self.watches[contract_version] = after
         return after
 
+    async def watched(self, contract_version: str) -> Watch | None:
+        return self.watches.get(contract_version)
+
 
 class MemoryNeighbours:
     """Likeness by shared words: enough to be near, no model needed."""

@@ -26,6 +26,13 @@ def output_text(reply: Reply) -> str | None:
     return reply.text[:_MAX_CHARACTERS] if reply.text is not None else None
 
 
+def last_ask(text: str) -> str:
+    """The last user turn of a chat kept by `input_text`; a text that is no chat as it is. What a caller pasted may
+    look like a turn: then it is taken for one."""
+    _, marker, last = text.rpartition("\nuser: ")
+    return last if marker else text.removeprefix("user: ")
+
+
 def _turn(message: Message) -> str:
     images = "".join(f" [{image.content_type}, {len(image.data)} bytes]" for image in message.images)
     return f"{message.role}: {message.content}{images}"

@@ -131,7 +131,8 @@ async def test_a_watch_is_moved_on_by_one_label_at_a_time_over_all_processes(doo
     expected = Watch(epsilon=0.05)
     for _ in range(10):
         expected = expected.observe(served=0.0, reference=1.0)
-    assert await doors.labels[1].watch("contract-a", lambda watch: watch or Watch(epsilon=0.5)) == expected
+    assert await doors.labels[1].watched("contract-a") == expected
+    assert await doors.labels[1].watched("contract-b") is None
     other = await doors.labels[0].watch("contract-b", lambda watch: watch or Watch(epsilon=0.5))
     assert (other.rows, other.epsilon) == (0, 0.5)
 

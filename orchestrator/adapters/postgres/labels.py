@@ -39,6 +39,9 @@ class PostgresLabels:
                 await run("keep_watch", contract_version=contract_version, state=Jsonb(_state(after)))
             return after
 
+    async def watched(self, contract_version: str) -> Watch | None:
+        return _watch(await self._database.rows("watch_of_contract", contract_version=contract_version))
+
 
 def _watch(rows: Sequence[Mapping[str, Any]]) -> Watch | None:
     return Watch(**rows[0]["state"]) if rows else None
