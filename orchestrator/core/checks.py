@@ -1,6 +1,7 @@
 """Deterministic checks of a reply: each says how much of a promise is kept, 1 for kept or not made. Linear on any text.
 
-The values are stated, except arithmetic's: of 150 answers of five labelled sets with a wrong sum, 16% were adequate.
+Three values are measured on 9,684 labelled answers of five public sets: of 150 with a wrong sum 16% were adequate, of
+761 stuck in a loop 14%, of 128 that end in the middle of a sentence 5%. The others are stated.
 A check speaks only where it is sure; whatever it cannot read counts as kept.
 """
 
@@ -16,7 +17,9 @@ from orchestrator.core.demands import STEM, Demands, spoken
 from orchestrator.core.types import FinishReason, Reply, Request
 
 REFUSED = 0.2
-WRONG_SUM = 0.2
+WRONG_SUM = 0.15
+STUCK = 0.15
+CUT_OFF = 0.1
 _BROKEN = 0.3
 _SLIPPED = 0.4
 _BENT = 0.6  # a little off: accepted where nothing else speaks against it
@@ -85,7 +88,7 @@ def complete(request: Request, reply: Reply, words: list[str]) -> float:
     last = words[-1]
     open_end = last[-1] == "," or (last.islower() and last in _UNFINISHED)
     if open_end and len(words) >= _LEAST_TO_FINISH and not _signed_off(reply.text or ""):
-        return _SLIPPED
+        return CUT_OFF
     return 1.0
 
 
@@ -140,7 +143,7 @@ def fresh(words: list[str]) -> float:
         return 1.0
     windows = Counter(zip(*(words[start:] for start in range(_REPEAT_WORDS)), strict=False))
     stuck = any(count >= _REPEAT_ENOUGH and len(set(window)) > 1 for window, count in windows.items())
-    return REFUSED if stuck else 1.0
+    return STUCK if stuck else 1.0
 
 
 def same_language(demands: Demands, text: str, words: list[str]) -> float:
@@ -165,7 +168,9 @@ def sound_code(text: str) -> float:
 
 def on_topic(demands: Demands, text: str, words: list[str]) -> float:
     """A long reply that shares no longer word's beginning with an ask of four or more ignores the question."""
-    if len(words) < _LEAST_OFF_TOPIC or len(demands.topic) < _LEAST_ASKED or demands.language not in signals.STOPWORDS:
+    if demands.closed or len(words) < _LEAST_OFF_TOPIC or len(demands.topic) < _LEAST_ASKED:
+        return 1.0
+    if demands.language not in signals.STOPWORDS:
         return 1.0
     if any(word[:STEM].lower() in demands.topic for word in words[:_TOPIC_WORDS]):
         return 1.0

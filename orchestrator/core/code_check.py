@@ -1,9 +1,12 @@
-"""Says whether code that a reply shows can be parsed: Python by its parser, JSON, the rest by brackets; runs none."""
+"""Says whether code that a reply shows can be parsed: Python by its parser, other languages by brackets; runs none.
+
+JSON is not judged here: of 879 labelled answers whose fenced JSON does not parse 49% were adequate, as of all others.
+Where the ask demands JSON, `checks.shaped` does.
+"""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from textwrap import dedent
@@ -18,11 +21,10 @@ _PIECE = re.compile(
     r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?|`(?:[^`\\]|\\.)*`?|//[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/)?|[()\[\]{}]"
 )
 _BRACED = frozenset("javascript js typescript ts java c cpp c++ csharp cs go kotlin swift scala".split())
-_ELIDED = ("...", "…")
 
 
 def code_kept(text: str) -> float:
-    """1 where the longest fenced block parses or nobody can tell; an elided or quoted session is not told."""
+    """1 where the longest fenced block parses or nobody can tell."""
     blocks = _blocks(text)
     if not blocks:
         return 1.0
@@ -31,8 +33,6 @@ def code_kept(text: str) -> float:
         return 1.0
     if language in ("python", "py", "python3"):
         return 1.0 if _is_python(code) else BROKEN_CODE
-    if language == "json":
-        return 1.0 if any(mark in code for mark in (*_ELIDED, "//")) or _is_json(code) else BROKEN_CODE
     if language in _BRACED:
         return 1.0 if balanced(code) else BROKEN_CODE
     return 1.0
@@ -70,16 +70,6 @@ def _deep(code: str) -> bool:
         depth += 1 if bracket in _OPEN else -1
         most = max(most, depth)
     return most > _MOST_DEPTH
-
-
-def _is_json(code: str) -> bool:
-    try:
-        json.loads(code)
-    except RecursionError:
-        return True
-    except ValueError:
-        return False
-    return True
 
 
 def balanced(code: str) -> bool:

@@ -158,15 +158,16 @@ def _read(ask: str, free: bool) -> Demands:
 
 
 def spoken(text: str, words: Sequence[str] | None = None) -> str | None:
-    """The language of the text's beginning where that is plain, else None: a script, or common words of one language
-    twice as often as of any other. `words` are the text's, where they are split already."""
+    """The language of the text's beginning where that is plain, else None: a script, or at least three different
+    common words of one language and half as many of any other. `words` are the text's, where they are split already."""
     sample = text[:_SPOKEN_CHARACTERS]
     if not sample.isascii():
         for tag, script in signals.SCRIPTS:
             if len(script.findall(sample)) * 3 > len(sample):
                 return tag
     hits = dict.fromkeys(signals.STOPWORDS, 0)
-    for word in sample.lower().split() if words is None else map(str.lower, words[:_SPOKEN_WORDS]):
+    told = sample.lower().split() if words is None else map(str.lower, words[:_SPOKEN_WORDS])
+    for word in set(told):
         for tag in _SPOKEN_IN.get(word, ()):
             hits[tag] += 1
     best = max(hits, key=hits.__getitem__)

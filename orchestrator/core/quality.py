@@ -35,7 +35,7 @@ class Evidence:
     """What is known of a reply beside its text; None where nobody knows. `earlier` are the other answers to the same
     request, `relevance` how near reply and ask are in meaning, (1 + cosine) / 2 of the embedder that the judge names,
     `mean_logprob` per token as the runtime told it (0 or less), `neighbours` the share of like past prompts that this
-    model answered well, `predicted` the P(adequate) that was expected before the call."""
+    model answered well, `predicted` the P(adequate) that was expected before the call (its neighbours are in it)."""
 
     earlier: tuple[Reply, ...] = ()
     relevance: float | None = None
@@ -61,7 +61,7 @@ class Judge:
         asked, words = demands.demands_of(request), text.split()
         sums, held = checks.arithmetic(asked, text)
         kept = _kept(request, reply, asked, ask, words, sums)
-        p, told = self._probability(asked, ask, reply, words, held, evidence)
+        p, told = self._probability(asked, ask, reply, words, evidence)
         if asked.total is not None and held and all(held):
             p = max(p, _RIGHT_SUM)
         return QualityScore(value=round(min(p, prod(kept.values())), 4), signals={**kept, **told})
@@ -106,7 +106,7 @@ class Judge:
         return self.weighing.rates[name] if self.weighing else stated
 
     def _probability(
-        self, asked: Demands, ask: str, reply: Reply, words: list[str], sums: list[bool], evidence: Evidence
+        self, asked: Demands, ask: str, reply: Reply, words: list[str], evidence: Evidence
     ) -> tuple[float, Mapping[str, float]]:
         text, told = reply.text or "", _told(evidence)
         agreeing = traits.agreement(asked, text, evidence.earlier) if evidence.earlier else None
@@ -114,10 +114,10 @@ class Judge:
             told["agreement"] = traits.agreed(agreeing)
         if asked.closed and self.weighing is not None and not reply.tool_calls:
             log_odds = self.weighing.log_odds(
-                traits.traits(asked, ask, text, words, sums),
+                traits.traits(asked, ask, text, words),
                 agreement=agreeing,
                 relevance=evidence.relevance,
-                neighbours=evidence.neighbours,
+                neighbours=evidence.neighbours if evidence.predicted is None else None,
                 predicted=evidence.predicted,
             )
         else:

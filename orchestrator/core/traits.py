@@ -14,7 +14,7 @@ from orchestrator.core.demands import Demands
 from orchestrator.core.types import Reply
 
 TRAITS = (
-    *("words", "sums_wrong", "final", "final_decimals", "asked_numbers_used", "hedges", "open_end"),
+    *("words", "final", "final_decimals", "asked_numbers_used", "hedges", "open_end"),
     *("relative_length", "option_length"),
 )
 """Chosen by what held on sets left out: ten more (sums that hold, new numbers, repetition, a final answer repeated, …)
@@ -32,14 +32,13 @@ _HEDGES = frozenset(
 _ENDS = frozenset('.!?)}]`"0123456789”。')
 
 
-def traits(demands: Demands, ask: str, text: str, words: Sequence[str], sums: Sequence[bool]) -> list[float]:
-    """One number per name in TRAITS. `sums` are the sums that the text states, each held or not."""
+def traits(demands: Demands, ask: str, text: str, words: Sequence[str]) -> list[float]:
+    """One number per name in TRAITS."""
     final = final_of(demands, text)
     asked = set(_NUMBER.findall(ask[:_NUMBERS_CHARACTERS]))
     used = asked.intersection(_NUMBER.findall(text[-_NUMBERS_CHARACTERS:])) if asked else asked
     return [
         math.log1p(len(words)),
-        math.log1p(len(sums) - sum(sums)),
         float(bool(final)),
         float(len(final.partition(".")[2])) if _PLAIN_NUMBER.fullmatch(final) else 0.0,
         len(used) / len(asked) if asked else 1.0,

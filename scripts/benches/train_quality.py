@@ -2,7 +2,9 @@
 
 scripts/train-quality [--data DIR] [--out FILE] [--check]
 
-First the answer's own part: weights of its traits, by logistic regression with a ridge around each set's base rate.
+First the answer's own part: weights of its traits, by logistic regression with a ridge around each set's base rate, on
+answers that broke no promise (core/checks.py); the others are capped by the promise, and every figure is of the grade
+as it comes out, cap included.
 Then, for each set of evidence (agreement, relevance, neighbours), one small logistic over that part and the evidence;
 what agrees can only raise the grade. Every set weighs by the root of its size. Same data, same bytes.
 """
@@ -19,18 +21,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from quality_figures import figures_of, rates_of
-from routing_embedding import MODEL, embed
-from routing_regimes import FOLDS, SPLIT_SEED
+from routing_embedding import MODEL, Shelf
 from routing_sets import LOCAL, PAIRS, Floats, Indices, Table, UnreadableSet, load
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from orchestrator.core import answers, demands, traits, weighing
-from orchestrator.core.checks import arithmetic
+from orchestrator.core.quality import judge
+from orchestrator.core.types import Message, Reply, Request
 from orchestrator.core.weighing import PATTERNS, Head, Weighing
+from registry.schema import Task, Usage
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "orchestrator" / "core" / "artefacts" / "quality.json"
@@ -38,6 +42,7 @@ SETS = ("gsm8k", "ze_gsm", "ze_crux", "ze_math_l5", "mmlu_pro")
 RIDGE, HEAD_RIDGE = 100.0, 2.0
 """In units of observations; by cross-validation over the sets left out."""
 NEAREST = 10
+FOLDS, SPLIT_SEED = 5, 20_241
 MISMATCHED = 0.05
 """Stated: the share of replies in the field that are about something else."""
 
@@ -49,6 +54,8 @@ class Answers:
 
     name: str
     traits: Floats
+    cap: Floats
+    """1 where no check of the text found a broken promise."""
     label: Floats
     keys: tuple[str, ...]
     agreement: Floats
@@ -66,7 +73,7 @@ class Answers:
         return float(self.label.mean())
 
     def take(self, rows: Indices) -> Answers:
-        parts = ("traits", "label", "agreement", "agreement_one", "relevance", "dealt", "vectors")
+        parts = ("traits", "cap", "label", "agreement", "agreement_one", "relevance", "dealt", "vectors")
         taken = {name: getattr(self, name)[rows] for name in parts}
         return replace(self, keys=tuple(self.keys[row] for row in rows), **taken)
 
@@ -75,15 +82,18 @@ def answers_of(table: Table, cache: Path) -> Answers:
     """Reads a set as the judge would read each of its answers."""
     if table.weak_answers is None or table.weak is None:
         raise UnreadableSet(f"{table.name} has no weak outputs or no labels: the calibration needs both")
-    read, finals = [], []
+    read, finals, caps = [], [], []
     for ask, text in zip(table.queries, table.weak_answers, strict=True):
         asked = replace(demands.read(ask), closed=True)
-        read.append(traits.traits(asked, ask, text, text.split(), arithmetic(asked, text)[1]))
+        read.append(traits.traits(asked, ask, text, text.split()))
+        caps.append(_cap(ask, text))
         finals.append(traits.final_of(asked, text))
-    asks, said = embed(table.queries, cache), embed(table.weak_answers, cache)
+    shelf = Shelf((*table.queries, *table.weak_answers), cache, _say)
+    asks, said = shelf.of(table.queries), shelf.of(table.weak_answers)
     return Answers(
         name=table.name,
         traits=np.array(read),
+        cap=np.array(caps),
         label=np.clip(table.weak, 0, 1),
         keys=table.split_keys,
         agreement=_agreement(table, finals, None),
@@ -92,6 +102,12 @@ def answers_of(table: Table, cache: Path) -> Answers:
         dealt=np.asarray((1 + (asks * np.roll(said, 1, axis=0)).sum(axis=1)) / 2, dtype=np.float64),
         vectors=np.asarray(asks, dtype=np.float64),
     )
+
+
+def _cap(ask: str, text: str) -> float:
+    messages = (Message(role="user", content=ask),)
+    request = Request(id=UUID(int=0), task=Task.GENERATE, messages=messages)
+    return math.prod(judge(request, Reply(usage=Usage(), text=text)).signals.values())
 
 
 def _agreement(table: Table, finals: Sequence[str], most: int | None) -> Floats:
@@ -137,11 +153,15 @@ def logistic(
 
 
 def fit(sets: Sequence[Answers], neighbours: Mapping[str, Floats]) -> Weighing:
-    """The weighing learnt from these rows."""
+    """The weighing learnt from these rows: those of them that broke no promise."""
+    whole = {each.name: each.cap == 1 for each in sets}
+    neighbours = {name: neighbours[name][rows] for name, rows in whole.items()}
+    bases = {each.name: each.base for each in sets}
+    sets = [each.take(np.flatnonzero(whole[each.name])) for each in sets]
     read = np.vstack([each.traits for each in sets])
     label = np.concatenate([each.label for each in sets])
     weight = np.concatenate([np.full(len(each), 1 / math.sqrt(len(each))) for each in sets])
-    offset = np.concatenate([np.full(len(each), weighing.logit(each.base)) for each in sets])
+    offset = np.concatenate([np.full(len(each), weighing.logit(bases[each.name])) for each in sets])
     share = weight / weight.sum()
     mean = share @ read
     deviation = np.sqrt(share @ (read - mean) ** 2) + 1e-6
@@ -157,11 +177,11 @@ def fit(sets: Sequence[Answers], neighbours: Mapping[str, Floats]) -> Weighing:
         agreement=np.vstack([each.agreement for each in sets]),
         agreement_one=np.vstack([each.agreement_one for each in sets]),
         relevance=np.clip((relevance - usual) / spread, -weighing.CLIP, weighing.CLIP),
-        neighbours=np.concatenate([neighbours[each.name] - each.base for each in sets]),
+        neighbours=np.concatenate([neighbours[each.name] - bases[each.name] for each in sets]),
     )
     return Weighing(
         version="",
-        base=round(float(np.mean([each.base for each in sets])), 4),
+        base=round(float(np.mean(list(bases.values()))), 4),
         mean=_rounded(mean),
         deviation=_rounded(deviation),
         weights=_rounded(found[1:]),
@@ -235,7 +255,7 @@ def scored(
             neighbours=float(neighbours[row]) if "neighbours" in name else None,
             predicted=base,
         )
-        found[row] = weighing.share(odds)
+        found[row] = min(weighing.share(odds), held.cap[row])
     return found
 
 
@@ -351,15 +371,18 @@ def _sheet(sets: Sequence[Answers], tables: Mapping[str, Table], figures: Mappin
         },
         "licences": "Apache-2.0 and MIT (RouteLLM, MMLU-Pro, ZeroEval); weights only, no text",
         "out_of_fold": figures,
-        "limits": (
-            "Labels are exam questions in English of 2024 with one right answer, answered by models of 2 to 47 billion "
-            "parameters. Grades of open asks (chat, writing) rest on stated values: no label stood behind them. "
-            "Log-probabilities have a stated weight. Relevance hardly tells right from wrong answers; it tells replies "
-            "about something else. Figures with a known base use the held-out set's own share of adequate answers, as a "
-            "deployment knows it from its labels or its scores; without it the grade orders answers as well, but is off "
-            "by as much as the base is."
-        ),
+        "limits": "Labels are exam questions in English of 2024 with one right answer, answered by models of 2 to 47 "
+        "billion parameters. Grades of open asks (chat, writing) rest on stated values: no label stood behind them. "
+        "Log-probabilities have a stated weight. Relevance does not tell right from wrong answers; it tells replies "
+        "about something else. Traits and ridge were chosen by the sets left out, so those figures flatter a little. "
+        "How much agreement says depends on who agrees: its calibration does not carry over to other models. Figures "
+        "with a known base use each set's own share of adequate answers, as a deployment knows it from its labels or "
+        "its scores; without it the grade orders answers as well, but is off by as much as the base is.",
     }
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)
 
 
 def _rounded(values: Floats) -> tuple[float, ...]:

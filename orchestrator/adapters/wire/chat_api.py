@@ -109,7 +109,9 @@ def _logprobs(said: Said, text: str) -> Mapping[str, Any] | None:
     """One token a word, as this server counts them."""
     if said.logprob is None or not text:
         return None
-    tokens: list[Any] = [{"token": word, "logprob": said.logprob, "bytes": None, "top_logprobs": []} for word in text.split()]
+    tokens: list[Any] = [
+        {"token": word, "logprob": said.logprob, "bytes": None, "top_logprobs": []} for word in text.split()
+    ]
     return {"content": tokens, "refusal": None}
 
 
