@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.blobs import FolderBlobs
 from orchestrator.adapters.cached import CachedKeys, CachedPolicies
 from orchestrator.adapters.clock import SystemClock
@@ -33,7 +34,9 @@ from orchestrator.adapters.providers.plain import PlainProvider
 from orchestrator.adapters.redis.conversations import RedisConversations
 from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
-from orchestrator.ports import ApiKey, Deps, Limits, Provider
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.predict import Predictor
+from orchestrator.ports import ApiKey, Deps, Label, Limits, Provider
 from orchestrator.settings import Settings, environment_name
 from registry.load import Registry, load
 
@@ -104,6 +107,41 @@ async def ledger_disagreements(database_url: str) -> Sequence[Mapping[str, Any]]
     """Every way the books disagree, as {subject, finding}; empty when they add up. Raises StoreUnavailable."""
     async with _database(database_url) as database:
         return await database.rows("ledger_disagreements")
+
+
+async def kept_policy(database_url: str, version: str | None) -> RoutingPolicy:
+    """A version of the routing policy; None: the active one. Raises NotFound, ConfigError, StoreUnavailable."""
+    async with _database(database_url) as database:
+        policies = PostgresPolicies(database)
+        return await policies.current() if version is None else await policies.of_version(version)
+
+
+async def predictor_of(policy: RoutingPolicy, database_url: str | None) -> Predictor:
+    """The artefact a policy scores with: the shipped one, or a kept one. Raises NotFound, ConfigError."""
+    shipped = shipped_predictor()
+    if policy.scorer in (None, shipped.version):
+        return shipped
+    if database_url is None:
+        raise ConfigError(
+            f"policy {policy.name!r} scores with artefact {policy.scorer!r}, which only its database has."
+        )
+    async with _database(database_url) as database:
+        return await PostgresPolicies(database).predictor(policy.scorer)
+
+
+async def kept_labels(database_url: str, classes: Iterable[str], tenant: str | None = None) -> list[Label]:
+    """The labels of these task classes; of one tenant, or of all (None). Raises StoreUnavailable."""
+    async with _database(database_url) as database:
+        labels = PostgresLabels(database)
+        return [label for task_class in classes for label in await labels.of_class(tenant, task_class)]
+
+
+def unavailable_alone(settings: Settings, registry: Registry) -> dict[str, str]:
+    """What cannot be called where nothing runs: local models, and paid ones without a key. Asks nobody."""
+    wanted = _keys_wanted(settings)
+    here = "its worker starts with `pennyroute up`"
+    missing = {card.id: here if card.queue else wanted.get(card.provider) for card in registry.cards.values()}
+    return {model_id: why for model_id, why in missing.items() if why is not None}
 
 
 @asynccontextmanager

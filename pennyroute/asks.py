@@ -43,6 +43,7 @@ class Constraints(TypedDict, total=False):
     max_cost_usd: Any
     deadline_ms: int
     tiers: Sequence[str]
+    regions: Sequence[str]
 
 
 class How(Options, Constraints, total=False):
@@ -55,6 +56,7 @@ class How(Options, Constraints, total=False):
     user: str
     metadata: Mapping[str, Any]
     tags: Sequence[str]
+    task_class: str
     idempotency_key: str
 
 
@@ -81,15 +83,26 @@ class Ask(Generic[T]):
 
 def route(given: Input, how: Mapping[str, Any], *, stream: bool = False) -> Ask[Answer]:
     """`how` holds the keywords of `How`; the server names an unknown or wrong one."""
+    (body, schema), key = _body(given, how), how.get("idempotency_key")
+    headers = {"idempotency-key": key} if key else {}
+    read = partial(read_answer, schema=schema)
+    return Ask(method="POST", path="/route", body={**body, "stream": stream}, headers=headers, read=read)
+
+
+def explain(given: Input, how: Mapping[str, Any]) -> Ask[Any]:
+    """The same body, asked what would be done with it; its JSON as it stands."""
+    return plain("POST", "/explain", _body(given, how)[0])
+
+
+def _body(given: Input, how: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The body, and the schema as the caller gave it."""
     top, schema = {"input": _input(given), **how}, how.get("schema")
-    key = top.pop("idempotency_key", None)
+    top.pop("idempotency_key", None)
     options = {name: top.pop(name) for name in Options.__annotations__ if name in top}
     constraints = {name: top.pop(name) for name in Constraints.__annotations__ if name in top}
     if schema is not None and not isinstance(schema, Mapping):
         options["schema"] = schema.model_json_schema()
-    body = {**top, "options": options, "constraints": constraints, "stream": stream}
-    headers = {"idempotency-key": key} if key else {}
-    return Ask(method="POST", path="/route", body=body, headers=headers, read=partial(read_answer, schema=schema))
+    return {**top, "options": options, "constraints": constraints}, schema
 
 
 def search(query: str, limit: int, model: str | None) -> Ask[tuple[Found, ...]]:

@@ -71,6 +71,10 @@ class Pennyroute(_Client):
     def route(self, input: Input, **how: Unpack[How]) -> Answer:
         return self.send(asks.route(input, how))
 
+    def explain(self, input: Input, **how: Unpack[How]) -> Any:
+        """What `route` would do with the same arguments and why; asks no model and costs nothing."""
+        return self.send(asks.explain(input, how))
+
     def stream(self, input: Input, **how: Unpack[How]) -> Iterator[str | Answer]:
         """Pieces of text as they come, then the whole Answer."""
         ask = asks.route(input, how, stream=True)
@@ -140,6 +144,9 @@ class AsyncPennyroute(_Client):
 
     async def route(self, input: Input, **how: Unpack[How]) -> Answer:
         return await self.send(asks.route(input, how))
+
+    async def explain(self, input: Input, **how: Unpack[How]) -> Any:
+        return await self.send(asks.explain(input, how))
 
     async def stream(self, input: Input, **how: Unpack[How]) -> AsyncIterator[str | Answer]:
         """Pieces of text as they come, then the whole Answer."""

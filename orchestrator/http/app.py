@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.routing import Route
 
 from orchestrator import settings as setting
-from orchestrator.http import problems, read, route
+from orchestrator.http import explain, problems, read, route
 from orchestrator.http.auth import hash_key
 from orchestrator.http.body import InferBody, RouteBody, SearchBody
 from orchestrator.http.size import BodyLimit
@@ -51,6 +51,7 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
     # decorated one behind it describes it at /docs.
     app.router.routes.insert(0, Route("/route", route.post_route_directly, methods=["POST"]))
     app.include_router(route.router)
+    app.include_router(explain.router)
     app.include_router(read.router)
     problems.install(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign] # FastAPI documents this way of extending

@@ -71,6 +71,9 @@ update api_keys set revoked_at = now() where id = %(id)s and revoked_at is null
 -- name: active_policy
 select name, policy from routing_policies where activated_at is not null
 
+-- name: policy_of_version
+select name, policy from routing_policies where version = %(version)s
+
 -- name: one_policy_change_at_a_time
 select pg_advisory_xact_lock(hashtext('pennyroute.activate_policy'))
 

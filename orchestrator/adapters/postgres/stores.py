@@ -104,6 +104,13 @@ class PostgresPolicies:
     async def current(self) -> RoutingPolicy:
         return _policy(await self._database.rows("active_policy"))
 
+    async def of_version(self, version: str) -> RoutingPolicy:
+        """Any version that was ever kept, active or not. Raises NotFound."""
+        rows = await self._database.rows("policy_of_version", version=version)
+        if not rows:
+            raise NotFound(f"no routing policy {version!r} is kept in this database.")
+        return _policy(rows)
+
     async def activate(self, policy: RoutingPolicy, by: str) -> None:
         await self._database.rows("activate_policy", **_activation(policy, by))
 

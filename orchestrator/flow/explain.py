@@ -1,0 +1,38 @@
+"""Explains a choice as `route` would make it now: same rules, same policy, same doors. Calls no provider, holds no money.
+
+Past prompts like it are looked up exactly where routing would look them up, which may embed the text on our own machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.core.asking import asked_of, candidates, seen
+from orchestrator.core.errors import NoModelAvailable, NotEligible
+from orchestrator.core.explain import explanation
+from orchestrator.core.plan import Asked
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.types import Request
+from orchestrator.flow.decide import ruled, weigh
+from orchestrator.ports import Deps
+from registry.schema import Task
+
+
+async def explain(deps: Deps, request: Request) -> dict[str, Any]:
+    """Where nobody may answer the explanation says so; a model that does not exist raises ModelNotFound."""
+    request = await ruled(deps, request)
+    policy, registry = await deps.policies.current(), deps.fleet.registry()
+    try:
+        asked, choice = await weigh(deps, request, policy)
+    except (NotEligible, NoModelAvailable) as refusal:
+        return explanation(await _unanswered(deps, request, policy), None, policy, registry, refusal)
+    return explanation(asked, choice, policy, registry)
+
+
+async def _unanswered(deps: Deps, request: Request, policy: RoutingPolicy) -> Asked:
+    away = deps.fleet.unavailable()
+    if request.task is not Task.GENERATE:
+        return Asked(request=request, read=None, scores={}, unavailable=away)
+    known = seen(request, await deps.policies.predictor(policy.scorer))
+    cards = candidates(request, policy, deps.fleet.registry())
+    return asked_of(known, policy, cards, away, deps.clock.now())
