@@ -136,6 +136,11 @@ async def kept_labels(database_url: str, classes: Iterable[str], tenant: str | N
         return [label for task_class in classes for label in await labels.of_class(tenant, task_class)]
 
 
+def shipped() -> Predictor:
+    """The artefact that comes with this version. Raises InvalidInput when it cannot be read."""
+    return shipped_predictor()
+
+
 def unavailable_alone(settings: Settings, registry: Registry) -> dict[str, str]:
     """What cannot be called where nothing runs: local models, and paid ones without a key. Asks nobody."""
     wanted = _keys_wanted(settings)
