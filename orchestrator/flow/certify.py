@@ -1,0 +1,231 @@
+"""Makes a quality contract from labels and puts it in force; with `learn` it first learns a score from half of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Protocol
+
+from orchestrator.core import contract as contracts
+from orchestrator.core import evaluate, learn, predict
+from orchestrator.core.contract import Contract, State
+from orchestrator.core.errors import InvalidInput, NotFound
+from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.predict import Predictor
+from orchestrator.flow.label import first_watch, in_force
+from orchestrator.ports import Clock, Label, Labels, Policies
+
+_SCORE_DIGITS = 6  # a request's score is rounded so, and so is a label's
+
+Say = Callable[[str], None]
+
+
+class Desk(Protocol):
+    """The doors that certifying opens."""
+
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def labels(self) -> Labels: ...
+    @property
+    def policies(self) -> Policies: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promised:
+    """What is to be promised of a task class: `weak` may answer where quality stays at least (1 − epsilon) ×
+    `reference`'s, with probability 1 − delta over the labels."""
+
+    task_class: str
+    weak: str
+    reference: str
+    epsilon: float
+    delta: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Certified:
+    """A contract that is not in force yet, and how it came about. `artefact` and `figures` (before and after, on the
+    labels that certify) are there where a score was learned; `left_out` labels had no text and no score of this
+    scorer; `least_inclusion` is the smallest chance any label had."""
+
+    contract: Contract
+    left_out: int
+    least_inclusion: float
+    artefact: bytes | None = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Scored:
+    scores: list[float]
+    weak: list[float]
+    reference: list[float]
+    inclusion: list[float]
+
+
+async def certify(
+    desk: Desk,
+    *,
+    tenant: str | None,
+    task_class: str,
+    weak: str,
+    reference: str,
+    epsilon: float,
+    delta: float,
+    labels: Sequence[Label] | None = None,
+    learn: bool = False,
+    by: str,
+) -> Contract:
+    """The contract in force, in place of the one of the same class and weak model. Labels: those given, else all of
+    the class, of one tenant or of all (None). Raises InvalidInput, NotFound (no label has both outcomes)."""
+    promised = Promised(task_class=task_class, weak=weak, reference=reference, epsilon=epsilon, delta=delta)
+    found = await desk.labels.of_class(tenant, task_class) if labels is None else labels
+    return await put_in_force(desk, await certified(desk, promised, found, learned=learn), by)
+
+
+async def certified(
+    desk: Desk, promised: Promised, labels: Sequence[Label], *, learned: bool = False, say: Say = lambda _: None
+) -> Certified:
+    """What `certify` would put in force. Changes nothing; reading and learning run beside the event loop."""
+    both = [each for each in labels if promised.weak in each.outcomes and promised.reference in each.outcomes]
+    if not both:
+        raise NotFound(_nobody_judged(promised, labels))
+    say(f"{len(both):,} of {len(labels):,} labels know both models' outcomes")
+    version = None if learned else (await desk.policies.current()).scorer
+    predictor = await desk.policies.predictor(version)  # what is learned starts from the shipped one, each time
+    make = _learned if learned else _measured
+    return await asyncio.to_thread(make, predictor, promised, both, desk.clock.now(), say)
+
+
+async def put_in_force(desk: Desk, made: Certified, by: str) -> Contract:
+    """Activates a policy with this contract. One that live labels refuted before, word for word, stays revoked."""
+    contract = made.contract
+    if made.artefact is not None:
+        await desk.policies.keep_predictor(made.artefact, made.figures, by)
+    if contract.state is State.MET:
+        began = first_watch(contract, made.least_inclusion)
+        watch = await desk.labels.watch(in_force(contract).version, lambda seen: seen or began)
+        contract = contracts.revoke(contract) if watch.revoked else contract
+    await desk.policies.change(lambda policy: with_contract(policy, contract), by)
+    return contract
+
+
+async def revoke(desk: Desk, *, task_class: str, weak: str | None = None, by: str) -> Sequence[Contract]:
+    """Revokes the contracts of a class (of one weak model, or all) and returns them. Raises NotFound."""
+    revoked: list[Contract] = []
+
+    def rule(policy: RoutingPolicy) -> RoutingPolicy:
+        named = [each for each in policy.contracts_of(task_class) if weak in (None, each.weak)]
+        if not named:
+            known = ", ".join(f"{each.task_class} ({each.weak})" for each in policy.contracts) or "none is made yet"
+            raise NotFound(f"no contract of class {task_class!r}{f' and {weak}' if weak else ''}; there are: {known}.")
+        revoked[:] = [contracts.revoke(each) for each in named]
+        kept = tuple(contracts.revoke(each) if each in named else each for each in policy.contracts)
+        return replace(policy, contracts=kept)
+
+    await desk.policies.change(rule, by)
+    return revoked
+
+
+def with_contract(policy: RoutingPolicy, contract: Contract) -> RoutingPolicy:
+    """In place of the contract of the same class and weak model, else after the others."""
+    place = (contract.task_class, contract.weak)
+    if any((each.task_class, each.weak) == place for each in policy.contracts):
+        kept = tuple(contract if (each.task_class, each.weak) == place else each for each in policy.contracts)
+    else:
+        kept = (*policy.contracts, contract)
+    return replace(policy, contracts=kept)
+
+
+def halves(labels: Sequence[Label]) -> tuple[list[Label], list[Label]]:
+    """To learn from, and to certify on. By a hash of the id: a label stays on its side however many join it, so what
+    was learned from can never certify."""
+    first = [each for each in labels if sha256(each.id.bytes).digest()[0] % 2]
+    return first, [each for each in labels if not sha256(each.id.bytes).digest()[0] % 2]
+
+
+def _measured(predictor: Predictor, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:
+    scored = _scored(predictor, promised, labels)
+    if not scored.scores:
+        told = f"none of {len(labels)} labels has a text, or a score of artefact {predictor.version}."
+        raise InvalidInput(f"{told} Send labels with their text, or keep texts.", field="text")
+    say(f"{len(scored.scores):,} labels read; walking the thresholds")
+    least = min(scored.inclusion)
+    certificate = contracts.certify(
+        scored.scores,
+        scored.weak,
+        scored.reference,
+        epsilon=promised.epsilon,
+        delta=promised.delta,
+        grid=predictor.grid,
+        inclusion=scored.inclusion if least < 1 else None,
+        least_inclusion=least,
+    )
+    contract = Contract(
+        task_class=promised.task_class,
+        weak=promised.weak,
+        reference=promised.reference,
+        scorer=predictor.version,
+        certificate=certificate,
+        certified_at=now,
+    )
+    return Certified(contract=contract, left_out=len(labels) - len(scored.scores), least_inclusion=least)
+
+
+def _learned(predictor: Predictor, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:
+    first, second = halves(labels)
+    taught = [each for each in first if each.text][-learn.MOST_LABELS :]
+    if not second:
+        raise InvalidInput(f"{len(labels)} labels cannot be halved; give more, or do not learn.", field="labels")
+    say(f"learning from {len(taught):,} labels")
+    gains = [each.outcomes[promised.reference] - each.outcomes[promised.weak] for each in taught]
+    artefact = learn.learned(predictor, [each.text or "" for each in taught], gains)
+    own = predict.load(artefact)
+    made = _measured(own, promised, second, now, say)
+    figures = _sheet(predictor, own, promised, taught, second)
+    return replace(made, artefact=artefact, figures=figures)
+
+
+def _sheet(
+    before: Predictor, own: Predictor, promised: Promised, taught: Sequence[Label], second: Sequence[Label]
+) -> dict[str, Any]:
+    """The artefact's datasheet: where it comes from, and how it orders labels that it did not learn from."""
+    sheet: dict[str, Any] = {
+        "learned_from": {"labels": len(taught), "task_class": promised.task_class},
+        "weak": promised.weak,
+        "reference": promised.reference,
+        "started_from": before.version,
+        "version": own.version,
+    }
+    for name, predictor in (("apgr_before", before), ("apgr_after", own)):
+        scored = _scored(predictor, promised, [each for each in second if each.text])
+        try:
+            sheet[name] = round(evaluate.apgr(scored.weak, scored.reference, scored.scores), 4)
+        except evaluate.UnusableOutcomes:
+            sheet[name] = None  # both models are equally good on these: there is nothing to recover
+    return sheet
+
+
+def _scored(predictor: Predictor, promised: Promised, labels: Sequence[Label]) -> _Scored:
+    """Of the labels that have a text, or were scored by this very artefact."""
+    found = _Scored(scores=[], weak=[], reference=[], inclusion=[])
+    for each in labels:
+        score = each.score if each.scorer == predictor.version else None
+        if score is None and each.text:
+            score = predictor.read(each.text).gain
+        if score is not None:
+            found.scores.append(round(score, _SCORE_DIGITS))
+            found.weak.append(each.outcomes[promised.weak])
+            found.reference.append(each.outcomes[promised.reference])
+            found.inclusion.append(each.inclusion)
+    return found
+
+
+def _nobody_judged(promised: Promised, labels: Sequence[Label]) -> str:
+    known = sorted({model for each in labels for model in each.outcomes})
+    told = f"no label of class {promised.task_class!r} knows both {promised.weak}'s and {promised.reference}'s outcome"
+    return f"{told}; {len(labels)} labels are there, with outcomes of: {', '.join(known) or 'nobody'}."
