@@ -28,6 +28,7 @@ _RESULT_AFTER = re.compile(
 )
 # A sum after one of these is the end of a longer one: "a + 3 * 4", "20% of 50 + 3".
 _GOES_ON = re.compile(r"(?:[-+*/×÷^(√%\\,<>≈\d]|(?<![^\s])(?:x|of|times|by|plus|minus|over|mod|than))\s*$")
+_ENDS_SUM = frozenset("0123456789)$")
 _LATEX_SIGNS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\$", ""), ("$", ""), ("\\,", ""), ("<<", " "))
 _TERM = re.compile(r"\d[\d,]*(?:\.\d+)?|[-+*/x×÷]")
 _REFUSAL = re.compile(r"\b(?:i cannot|i can't|i'm unable|as an ai|i do not have|not possible to)\b", re.IGNORECASE)
@@ -165,10 +166,12 @@ def rechecked(text: str, most: int = 30) -> list[bool]:
     parts = text.split("=", most + 1)
     held = []
     for before, after in pairwise(parts):
-        if right := _RESULT_AFTER.match(after[:_WINDOW_CHARACTERS]):
-            made = _made_before(before)
-            if made is not None:
-                held.append(states(right[1], made))
+        if before[-8:].rstrip()[-1:] not in _ENDS_SUM:
+            continue
+        right = _RESULT_AFTER.match(after[:_WINDOW_CHARACTERS])
+        made = _made_before(before) if right else None
+        if right and made is not None:
+            held.append(states(right[1], made))
     return held
 
 

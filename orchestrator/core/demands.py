@@ -6,7 +6,7 @@ Only what is said outright counts: a demand that was not made must never cost an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,14 +60,13 @@ _NUMBER = re.compile(
     r"(?:whole )?(?:number|integer)\b|\b(?:only|just) the (?:final )?number\b|\bnumber only\b"
 )
 _YES_NO = re.compile(r"\byes(?: or |/)no\b|\b(?:answer|reply|respond)\b[^.?!\n]{0,20}\b(?:true(?: or |/)false)\b")
-_LANGUAGE_NAMED = re.compile(
-    r"translat|übersetz|tradu[is]|tradu[cz]|vertaa?l|翻译|翻訳|번역|перевод|переведи"
-    r"|\b(?:english|englisch|anglais|inglés|inglese|inglês|engels|german|deutsch|allemand|alemán|tedesco|alemão|duits"
-    r"|french|französisch|français|francés|francese|francês|frans|spanish|spanisch|espagnol|español|spagnolo|espanhol"
-    r"|spaans|italian|italienisch|italien|italiano|italiaans|portuguese|portugiesisch|portugais|portugués|portoghese"
-    r"|português|portugees|dutch|niederländisch|néerlandais|neerlandés|olandese|holandês|nederlands|chinese|mandarin"
-    r"|japanese|korean|russian|arabic|hebrew|hindi|greek|thai|latin|polish|turkish|swedish|ukrainian|language|sprache"
-    r"|langue|idioma|lingua|língua|taal)\b"
+# A language's name inside another word only releases an answer from the ask's language: no harm.
+_LANGUAGES = tuple(
+    "translat übersetz tradu vertaal vertal 翻译 翻訳 번역 перевод переведи english englisch anglais inglés inglese"
+    " inglês engels german deutsch allemand alemán tedesco alemão duits french französ français francés francese francês"
+    " frans spanish spanisch espagnol español spagnolo espanhol spaans italian italien portug dutch niederländ néerland"
+    " neerland olandes holand nederlands chinese mandarin japanese korean russian arabic hebrew hindi greek thai latin"
+    " polish turkish swedish ukrainian language sprache langue idioma lingua língua taal".split()
 )
 _SUM = re.compile(
     r"(?:(?:what(?:['’]?s| is)|how much is|calculate|compute|evaluate|was ist|wie viel ist|combien font|cuánto es)"
@@ -80,6 +79,9 @@ _CLOSED = re.compile(
     r"|ratio|average|mean|percentage|cost|price|output|result|length|distance|speed|age|profit|remainder|product)"
     r"|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
 )
+_WORD_STEMS = ("word", "wort", "wört", "mot", "palabra", "parol", "palavra", "woord")
+_LISTING = tuple("list give name suggest provide write tell propose recommend nenne donne dame elenca".split())
+_QUANTITIES = tuple("how calculate compute find determine evaluate solve what wie combien cuánt quant hoeveel".split())
 _SPOKEN_CHARACTERS, _SPOKEN_WORDS = 400, 60
 _SPOKEN_IN = {
     word: tuple(tag for tag, common in signals.STOPWORDS.items() if word in common)
@@ -116,7 +118,7 @@ def demands_of(request: Request) -> Demands:
     """Of the last user turn; a language named anywhere in the conversation releases the answer from the ask's own."""
     ask = features.ask_of(request)
     free = any(
-        _LANGUAGE_NAMED.search(message.content[:_EDGE_CHARACTERS].lower())
+        _names(message.content[:_EDGE_CHARACTERS].lower(), _LANGUAGES)
         for message in request.messages
         if message.role in ("system", "developer")
     )
@@ -138,23 +140,33 @@ def _kept(ask: str, free: bool) -> Demands:
 
 def _read(ask: str, free: bool) -> Demands:
     lowered = _edges(ask).lower()
-    coding = bool(_CODE_ASK.search(lowered))
     options = len(lexical.options_of(ask)) if "\n" in ask else 0
+    closed = options > 1 or _closed(ask, lowered)
+    words = _names(lowered, _WORD_STEMS)
     return Demands(
-        json="json" in lowered and not coding and bool(_JSON.search(lowered)),
-        items=None if coding else _items(lowered),
-        one_word=bool(_ONE_WORD.search(lowered)),
-        most_words=_most_words(lowered),
-        sentences=_sentences(lowered),
-        number=bool(_NUMBER.search(lowered)),
-        yes_no=bool(_YES_NO.search(lowered)),
-        language=None if free or _LANGUAGE_NAMED.search(lowered) else spoken(ask),
+        json="json" in lowered and bool(_JSON.search(lowered)) and not _CODE_ASK.search(lowered),
+        items=_items(lowered) if _names(lowered, _LISTING) else None,
+        one_word=words and bool(_ONE_WORD.search(lowered)),
+        most_words=_most_words(lowered) if words else None,
+        sentences=_sentences(lowered) if "sentence" in lowered else None,
+        number=("number" in lowered or "integer" in lowered) and bool(_NUMBER.search(lowered)),
+        yes_no=("yes" in lowered or "true" in lowered) and bool(_YES_NO.search(lowered)),
+        language=None if free or _names(lowered, _LANGUAGES) else spoken(ask),
         total=_total(lowered),
-        closed=options > 1 or _closed(ask, lowered),
+        closed=closed,
         question=ask.rstrip().endswith(("?", "？")),
         options=options,
-        topic=frozenset(word[:STEM] for word in lowered.split() if len(word) >= STEM) - _COMMON_STEMS,
+        topic=frozenset() if closed else _topic(lowered),
     )
+
+
+def _names(lowered: str, parts: Iterable[str]) -> bool:
+    """Whether any of these parts of words is in the text: a search ten times as fast as the pattern it guards."""
+    return any(map(lowered.__contains__, parts))
+
+
+def _topic(lowered: str) -> frozenset[str]:
+    return frozenset(word[:STEM] for word in lowered.split() if len(word) >= STEM) - _COMMON_STEMS
 
 
 def spoken(text: str, words: Sequence[str] | None = None) -> str | None:
@@ -185,7 +197,7 @@ def _items(lowered: str) -> int | None:
     for found in _ITEMS.finditer(lowered):
         number = _count(found[1])
         if 2 <= number <= _MOST_ITEMS and not _NO_ITEMS.intersection(re.split(r"[- ]", found[2])):
-            return number
+            return None if _CODE_ASK.search(lowered) else number
     return None
 
 
@@ -212,6 +224,6 @@ def _total(lowered: str) -> float | None:
 def _closed(ask: str, lowered: str) -> bool:
     if "assert" in lowered and "??" in lowered:
         return True
-    if not _CLOSED.search(lowered):
+    if not _names(lowered, _QUANTITIES) or not _CLOSED.search(lowered):
         return False
-    return len(_DIGITS.findall(lowered)) >= _ENOUGH_NUMBERS or "\\" in ask
+    return "\\" in ask or len(_DIGITS.findall(lowered)) >= _ENOUGH_NUMBERS

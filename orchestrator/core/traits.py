@@ -20,8 +20,8 @@ TRAITS = (
 """Chosen by what held on sets left out: ten more (sums that hold, new numbers, repetition, a final answer repeated, …)
 helped on the sets they were learnt from and misled on others."""
 AGREEMENTS = ("agreeing", "differing", "united_against", "agreeing_option", "differing_option")
-_TAIL_CHARACTERS = 2_000  # a final answer stands at the end
-_NUMBERS_CHARACTERS = 6_000
+_TAIL_CHARACTERS = 600  # a final answer stands at the end
+_NUMBERS_CHARACTERS = 4_000
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _CHOICE = re.compile(r"\(([A-J])\)|\b([A-J])\s*[.)]?\s*$")
