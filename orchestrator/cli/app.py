@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import config, database, demo, doctor, explain, log, models, registry, route, stats
+from orchestrator.cli import config, database, demo, doctor, explain, log, models, registry, route, simulate, stats
 from orchestrator.cli.screen import show_error
 from orchestrator.cli.up import up_command
 from orchestrator.core.errors import PennyrouteError
@@ -62,6 +62,7 @@ app.command("demo", rich_help_panel="Run")(demo.demo_command)
 app.command("doctor", rich_help_panel="Run")(doctor.doctor_command)
 app.command("route", rich_help_panel="Ask")(route.route_command)
 app.command("explain", rich_help_panel="Ask")(explain.explain_command)
+app.command("simulate", rich_help_panel="Look")(simulate.simulate_command)
 app.command("log", rich_help_panel="Look")(log.log_command)
 app.command("stats", rich_help_panel="Look")(stats.stats_command)
 app.add_typer(models.app, name="models", rich_help_panel="Look")

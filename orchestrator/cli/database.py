@@ -63,7 +63,7 @@ def create_command(
 
     secret = f"pr_{secrets.token_urlsafe(32)}"
     digest = hashlib.sha256(secret.encode()).digest()
-    made = asyncio.run(wiring.create_key(_url(database_url, data_dir), name, tenant, role, digest))
+    made = asyncio.run(wiring.create_key(find_database(database_url, data_dir), name, tenant, role, digest))
     if as_json:
         show_json({"key": secret, "id": made.id, "name": made.name, "tenant": made.tenant, "role": made.role})
         return
@@ -92,7 +92,7 @@ def push_command(
     """
     from orchestrator import wiring  # noqa: PLC0415 - as above
 
-    report = asyncio.run(wiring.migrate(_url(database_url, data_dir), allow_out_of_order=allow_out_of_order))
+    report = asyncio.run(wiring.migrate(find_database(database_url, data_dir), allow_out_of_order=allow_out_of_order))
     if as_json:
         show_json({"applied": report.applied, "total": report.total, "seeded": report.seeded})
     else:
@@ -112,7 +112,7 @@ def verify_command(*, as_json: AsJson = False, database_url: DatabaseUrl = None,
     """
     from orchestrator import wiring  # noqa: PLC0415 - as above
 
-    found = asyncio.run(wiring.ledger_disagreements(_url(database_url, data_dir)))
+    found = asyncio.run(wiring.ledger_disagreements(find_database(database_url, data_dir)))
     if as_json:
         show_json({"disagreements": [dict(row) for row in found]})
     elif found:
@@ -123,7 +123,7 @@ def verify_command(*, as_json: AsJson = False, database_url: DatabaseUrl = None,
         raise typer.Exit(1)
 
 
-def _url(database_url: str | None, data_dir: Path | None) -> str:
+def find_database(database_url: str | None, data_dir: Path | None) -> str:
     """Option over setting over the embedded Postgres of the `up` that runs. Raises NotRunning."""
     settings = load()
     folder = (data_dir or settings.data_dir).expanduser().absolute()

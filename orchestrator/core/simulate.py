@@ -113,11 +113,23 @@ class Ground:
         )
 
     def difference(self, first: str, one: Replay, second: str, other: Replay) -> Difference:
+        return self._difference(
+            first, (one.quality, one.cost_usd * _PER), second, (other.quality, other.cost_usd * _PER)
+        )
+
+    def against_best(self, name: str, replay: Replay) -> Difference:
+        """The policy against always asking the model that answers best."""
+        best = self.best
+        always = self._quality[:, best], self._cost[:, best]
+        return self._difference(
+            f"{_ALWAYS}{self.seating.names[best]}", always, name, (replay.quality, replay.cost_usd * _PER)
+        )
+
+    def _difference(
+        self, first: str, one: tuple[Floats, Floats], second: str, other: tuple[Floats, Floats]
+    ) -> Difference:
         found = self._intervals(
-            {
-                "cost_share": share_of(other.cost_usd - one.cost_usd, one.cost_usd),
-                "quality": mean_of(other.quality - one.quality),
-            }
+            {"cost_share": share_of(other[1] - one[1], one[1]), "quality": mean_of(other[0] - one[0])}
         )
         return Difference(first=first, second=second, cost_share=found["cost_share"], quality=found["quality"])
 
