@@ -13,6 +13,8 @@ from orchestrator.core.budget import BudgetState
 from orchestrator.core.eprocess import Watch
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.predict import Predictor
+from orchestrator.core.quality import Judge
+from orchestrator.core.quality import judge as stated_judge
 from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Neighbour, Pace, Reply, Strategy
 from registry.load import Registry
 
@@ -201,8 +203,11 @@ class Labels(Protocol):
         """All labels of a class, oldest first; of one tenant, or of all (None)."""
         ...
 
-    async def watch(self, contract_version: str, observe: Callable[[Watch | None], Watch]) -> Watch:
-        """The contract's watch after `observe` has seen one more label; one at a time over all processes."""
+    async def watch(
+        self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
+    ) -> Watch:
+        """The contract's watch after `observe` has seen one more label; one at a time over all processes. `once` names
+        the request it is about: one that this watch has seen is not observed again."""
         ...
 
     async def watched(self, contract_version: str) -> Watch | None:
@@ -284,6 +289,8 @@ class Deps:
     overrides: Overrides
     blobs: Blobs
     health: Health
+    judge: Judge = stated_judge
+    """Grades replies: a value, not a door; the calibrated one comes from an artefact."""
     live_limits: Callable[[], Limits] = Limits
 
     @property

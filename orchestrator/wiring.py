@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from orchestrator.adapters.artefacts import shipped_predictor
+from orchestrator.adapters.artefacts import shipped_judge
 from orchestrator.adapters.blobs import FolderBlobs
 from orchestrator.adapters.cached import CachedKeys, CachedPolicies
 from orchestrator.adapters.clock import SystemClock
@@ -85,6 +86,7 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
             conversations=conversations,
             overrides=overrides,
             blobs=FolderBlobs(settings.data_dir / "blobs"),
+            judge=shipped_judge(),
             health=LiveHealth(overrides.all, workers, settings.data_dir),
             live_limits=limits_of(live),
         )

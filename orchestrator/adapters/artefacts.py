@@ -1,14 +1,22 @@
-"""The routing artefact that comes with this version, read once. It trains nothing."""
+"""The artefacts that come with this version, read once. It trains nothing."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
 
+from orchestrator.core import quality
 from orchestrator.core.predict import Predictor, load
+from orchestrator.core.quality import Judge
 
 
 @cache
 def shipped_predictor() -> Predictor:
     """What `scripts/train-router` wrote beside the code. Raises InvalidInput when it cannot be read."""
     return load((files("orchestrator.core") / "artefacts" / "router.npz").read_bytes())
+
+
+@cache
+def shipped_judge() -> Judge:
+    """What `scripts/train-quality` wrote beside the code. Raises InvalidInput when it cannot be read."""
+    return quality.load((files("orchestrator.core") / "artefacts" / "quality.json").read_bytes())

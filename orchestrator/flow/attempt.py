@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from orchestrator.core import cascade, quality, transcript
+from orchestrator.core import cascade, transcript
 from orchestrator.core.budget import affordable_output_tokens, hold_nanousd
 from orchestrator.core.cascade import Move
 from orchestrator.core.errors import (
@@ -22,9 +22,9 @@ from orchestrator.core.errors import (
     NotEligible,
     usd,
 )
-from orchestrator.core.quality import Evidence
 from orchestrator.core.score import stated_latency_ms, stated_output_tokens
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
+from orchestrator.flow.verify import judged
 from orchestrator.ports import Deps
 from registry.pricing import cost_nanousd
 from registry.schema import Billing, Card, Task
@@ -104,12 +104,17 @@ async def settle_attempt(
 ) -> Attempt:
     """The call answered: its cost is known. Judges, and tells whether this answer is the one served: it is good
     enough, the best that is left, or already `said` in a stream."""
-    ended = replace(
-        _ended(deps, opened, Ending.SETTLED, cost_nanousd(opened.card, reply.usage, opened.started_at)),
-        usage=reply.usage,
-        quality=quality.judge(opened.request, reply, Evidence(earlier=tuple(r for r in replies if r is not None))),
-    )
+    cost = cost_nanousd(opened.card, reply.usage, opened.started_at)
+    ended = replace(_ended(deps, opened, Ending.SETTLED, cost), usage=reply.usage)
     _observe(deps, opened, ended, reply)
+    said_before = [each for each in replies if each is not None]
+    try:
+        grade, verified_nanousd = await judged(deps, opened.request, opened.decision, opened.rung, reply, said_before)
+    except asyncio.CancelledError:  # the caller left while a model read the answer: what it cost is known all the same
+        with suppress(LedgerUnavailable):
+            await asyncio.shield(asyncio.ensure_future(_finish(deps, opened, ended, reply)))
+        raise
+    ended = replace(ended, quality=grade, cost_nanousd=cost + verified_nanousd)
     step = cascade.next_rung(opened.decision.plan, (*earlier, ended))
     served = said or (step.move in (Move.ACCEPT, Move.SETTLE_FOR) and step.attempt == len(earlier))
     ended = replace(ended, accepted=served)

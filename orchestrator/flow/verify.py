@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core import features, quality
+from orchestrator.core import features
 from orchestrator.core.errors import CallFailed
 from orchestrator.core.quality import Evidence, Judge
 from orchestrator.core.score import seen
@@ -29,9 +29,11 @@ async def judged(
     rung: int,
     reply: Reply,
     earlier_replies: Sequence[Reply],
-    judge: Judge = quality.judge,
 ) -> tuple[QualityScore, int]:
     """The reply's grade, and what its verification cost in nano-dollars. The signals tell how long that took."""
+    judge = deps.judge
+    if request.task is not Task.GENERATE:
+        return judge(request, reply), 0
     found, cost, latency_ms = await evidence(deps, request, decision, rung, reply, earlier_replies, judge)
     grade = judge(request, reply, found)
     if found.relevance is not None:
@@ -46,7 +48,7 @@ async def evidence(
     rung: int,
     reply: Reply,
     earlier_replies: Sequence[Reply],
-    judge: Judge = quality.judge,
+    judge: Judge,
 ) -> tuple[Evidence, int, float]:
     """What is known of the reply, its cost in nano-dollars and the milliseconds it took. Raises nothing of a call: a
     reranker that fails or is late is one that was not asked."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from orchestrator.adapters.artefacts import shipped_judge
 from orchestrator.adapters.memory import (
     MemoryBlobs,
     MemoryClock,
@@ -121,6 +122,7 @@ def build(
         overrides=overrides,
         blobs=MemoryBlobs(),
         health=MemoryHealth(),
+        judge=shipped_judge(),
         live_limits=lambda: Limits(**chosen),
     )
     return House(deps, clock, ledger, fleet, providers, overrides, chosen)

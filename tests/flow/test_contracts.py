@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
+
+import pytest
 
 from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.memory_learning import MemoryConversations, MemoryNeighbours
 from orchestrator.core.contract import Certificate, Contract, State
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.rules import Rule
-from orchestrator.core.types import Message, Pace, Strategy
+from orchestrator.core.types import Call, Message, Pace, Reply, Strategy
 from orchestrator.flow.route import route
 from orchestrator.flow.stream import stream
 from orchestrator.ports import Label
-from tests.flow.house import BAD, LOCAL, MID, PREMIUM, always, build, reply
+from tests.flow.house import BAD, LOCAL, MID, PREMIUM, UP, Script, always, build, reply
 from tests.samples import new_id, request
 
 
@@ -140,3 +143,62 @@ async def test_the_policys_contract_is_part_of_its_version() -> None:
     met, revoked = policy(), policy(State.REVOKED)
     assert met.version != revoked.version
     assert replace(met, name="other").version == met.version
+
+
+SECOND = "qwen2.5-3b-instruct"
+SUM = "A farmer has 17 sheep and buys 25 more, then sells 8. How many sheep does he have? Give a number."
+
+
+VOTES = RoutingPolicy(
+    ladders={**RoutingPolicy().ladders, "medium": ("local", "premium")},
+    accept_right=0.4,
+    accept_wrong=0.1,
+    agree_rates=(0.9, 0.05),
+    accept_at=0.7,
+)
+
+
+def two_locals(first: str, second: str) -> Script:
+    return lambda call: reply(first if call.model_id == LOCAL else second)
+
+
+async def test_two_cheap_models_that_agree_need_no_dear_one() -> None:
+    house = build(
+        policy=VOTES, up=UP | {SECOND}, local=two_locals("The answer is 34.", "He has 34 sheep. The answer is 34.")
+    )
+    answered = await route(house.deps, request(SUM))
+    assert sorted(attempt.model_id for attempt in answered.attempts) == sorted([LOCAL, SECOND])
+    assert answered.cost_nanousd == 0
+    assert answered.answered_by.quality is not None
+    assert answered.answered_by.quality.signals["agreement"] == 1.0
+
+
+async def test_two_cheap_models_that_differ_are_decided_by_the_better_one() -> None:
+    house = build(policy=VOTES, up=UP | {SECOND}, local=two_locals("The answer is 34.", "The answer is 50."))
+    answered = await route(house.deps, request(SUM))
+    assert len(answered.attempts) == 3
+    assert answered.attempts[-1].model_id == PREMIUM
+
+
+async def test_a_caller_who_leaves_while_the_answer_is_read_pays_what_it_cost() -> None:
+    asked, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> Reply:
+        asked.set()
+        await leave.wait()
+        return reply()
+
+    points = ". ".join(f"Point {n} is that a rent {n} moves and a home {n} stays" for n in range(12))
+    house = build(builtin=slow, mid=reply(f"{points}."))
+    waiting = asyncio.create_task(
+        route(house.deps, request("Compare renting and buying a flat: which would you choose, and why?"))
+    )
+    await asyncio.wait_for(asked.wait(), 5)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    leave.set()
+    [row] = house.rows()
+    assert row["ending"] == "settled"
+    spent, reserved = await house.money()
+    assert (spent, reserved) == (row["cost_nanousd"], 0)
