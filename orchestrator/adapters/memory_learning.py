@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 from orchestrator.core.eprocess import Watch
 from orchestrator.core.types import Neighbour
@@ -18,6 +19,7 @@ class MemoryLabels:
     def __init__(self) -> None:
         self.kept: list[Label] = []
         self.watches: dict[str, Watch] = {}
+        self.watched_requests: set[tuple[str, UUID | None]] = set()
 
     async def add(self, label: Label) -> bool:
         if any(each.id == label.id for each in self.kept):
@@ -29,10 +31,16 @@ class MemoryLabels:
         found = [each for each in self.kept if each.task_class == task_class and tenant in (None, each.tenant)]
         return sorted(found, key=lambda each: (each.created_at or _NOW, each.id))
 
-    async def watch(self, contract_version: str, observe: Callable[[Watch | None], Watch]) -> Watch:
-        after = observe(self.watches.get(contract_version))
-        self.watches[contract_version] = after
-        return after
+    async def watch(
+        self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
+    ) -> Watch:
+        before = self.watches.get(contract_version)
+        if before is not None and (contract_version, once) in self.watched_requests:
+            return before
+        if once is not None:
+            self.watched_requests.add((contract_version, once))
+        self.watches[contract_version] = observe(before)
+        return self.watches[contract_version]
 
     async def watched(self, contract_version: str) -> Watch | None:
         return self.watches.get(contract_version)

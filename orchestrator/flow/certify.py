@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
+from uuid import UUID
 
 from orchestrator.core import contract as contracts
 from orchestrator.core import evaluate, learn, predict
@@ -91,7 +92,9 @@ async def certified(
     desk: Desk, promised: Promised, labels: Sequence[Label], *, learned: bool = False, say: Say = lambda _: None
 ) -> Certified:
     """What `certify` would put in force. Changes nothing; reading and learning run beside the event loop."""
-    both = [each for each in labels if promised.weak in each.outcomes and promised.reference in each.outcomes]
+    both = [
+        each for each in _by_request(labels) if promised.weak in each.outcomes and promised.reference in each.outcomes
+    ]
     if not both:
         raise NotFound(_nobody_judged(promised, labels))
     say(f"{len(both):,} of {len(labels):,} labels know both models' outcomes")
@@ -142,10 +145,11 @@ def with_contract(policy: RoutingPolicy, contract: Contract) -> RoutingPolicy:
 
 
 def halves(labels: Sequence[Label]) -> tuple[list[Label], list[Label]]:
-    """To learn from, and to certify on. By a hash of the id: a label stays on its side however many join it, so what
-    was learned from can never certify."""
-    first = [each for each in labels if sha256(each.id.bytes).digest()[0] % 2]
-    return first, [each for each in labels if not sha256(each.id.bytes).digest()[0] % 2]
+    """To learn from, and to certify on. By a hash of the text: a label stays on its side however many join it, so what
+    was learned from can never certify, and a prompt that was judged twice lies on one side."""
+    taught = [bool(sha256((each.text or str(each.id)).encode("utf-8", "replace")).digest()[0] % 2) for each in labels]
+    pairs = list(zip(labels, taught, strict=True))
+    return [each for each, learned in pairs if learned], [each for each, learned in pairs if not learned]
 
 
 def _measured(predictor: Predictor, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:
@@ -223,6 +227,16 @@ def _scored(predictor: Predictor, promised: Promised, labels: Sequence[Label]) -
             found.reference.append(each.outcomes[promised.reference])
             found.inclusion.append(each.inclusion)
     return found
+
+
+def _by_request(labels: Sequence[Label]) -> list[Label]:
+    """One row per request: what several labels say of it together, the first to speak of a model being believed."""
+    found: dict[UUID, Label] = {}
+    for each in labels:
+        row = each.request_id or each.id
+        known = found.get(row)
+        found[row] = each if known is None else replace(known, outcomes={**each.outcomes, **known.outcomes})
+    return list(found.values())
 
 
 def _nobody_judged(promised: Promised, labels: Sequence[Label]) -> str:

@@ -29,15 +29,15 @@ class Standing:
 
 async def label(deps: Deps, given: Label) -> Standing:
     """Given a request id, an empty `task_class` and what else is None is read from the log. A label of a known id
-    changes nothing. Raises InvalidInput, NotFound (no such request of this tenant), StoreUnavailable."""
+    changes nothing, and of all labels of a request the first speaks of its contract. Raises InvalidInput, NotFound
+    (no such request of this tenant), StoreUnavailable."""
     _check(given)
     known = await _completed(deps, given)
     kept = known if deps.limits.store_texts else replace(known, text=None)
-    if not await deps.labels.add(kept):
-        return Standing(label=kept, new=False)
-    if known.text:
+    new = await deps.labels.add(kept)
+    if new and known.text:
         await deps.neighbours.learn(known.tenant, known)
-    return await _watched(deps, kept)
+    return await _watched(deps, kept, new)
 
 
 async def standings(deps: Deps) -> Sequence[tuple[Contract, Watch | None]]:
@@ -103,22 +103,22 @@ def _with_log(given: Label, row: Mapping[str, Any]) -> Label:
     )
 
 
-async def _watched(deps: Deps, kept: Label) -> Standing:
-    """The label held against the contract it was answered under, if that is in force. The revocation is looked at
-    again with every label, so one that was lost on its way (a process that was killed) is made up for."""
+async def _watched(deps: Deps, kept: Label, new: bool) -> Standing:
+    """The label held against the contract it was answered under, if that is in force. A label that is sent again makes
+    up for what a killed process left undone: its request is observed once, and a revocation looked at every time."""
     contracts = (await deps.policies.current()).contracts
     contract = next((each for each in contracts if each.version == kept.contract_version), None)
     if contract is None or contract.state is not State.MET or not _speaks_of(kept, contract):
-        return Standing(label=kept, new=True)
+        return Standing(label=kept, new=new)
     version, began = contract.version, first_watch(contract, kept.inclusion)
     reference = contract.reference
-    watch = await deps.labels.watch(version, lambda seen: _after(seen or began, kept, reference))
+    watch = await deps.labels.watch(version, lambda seen: _after(seen or began, kept, reference), once=kept.request_id)
     if kept.inclusion < watch.least_inclusion:
-        return Standing(label=kept, new=True)
+        return Standing(label=kept, new=new)
     if watch.revoked:
         await deps.policies.change(lambda active: without(active, version), by="watch")
         contract = revoke(contract)
-    return Standing(label=kept, new=True, contract=contract, watch=watch)
+    return Standing(label=kept, new=new, contract=contract, watch=watch)
 
 
 def without(policy: RoutingPolicy, version: str) -> RoutingPolicy:

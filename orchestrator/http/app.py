@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.routing import Route
 
 from orchestrator import settings as setting
-from orchestrator.http import explain, problems, read, route
+from orchestrator.http import explain, labels, problems, read, route
 from orchestrator.http.auth import hash_key
 from orchestrator.http.body import InferBody, RouteBody, SearchBody
 from orchestrator.http.size import BodyLimit
@@ -23,7 +23,10 @@ from orchestrator.http.state import State
 from orchestrator.ports import Deps
 from orchestrator.wiring import open_deps
 
-_BODIES: tuple[type[BaseModel], ...] = (RouteBody, InferBody, SearchBody, read.BudgetBody, read.SettingBody)
+_BODIES: tuple[type[BaseModel], ...] = (
+    *(RouteBody, InferBody, SearchBody, labels.LabelBody),
+    *(read.BudgetBody, read.SettingBody),
+)
 # The first key of an installation on one machine; `pennyroute up` makes the file.
 _FIRST_KEY_FILE = Path("secrets") / "admin-key"
 
@@ -52,6 +55,7 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
     app.router.routes.insert(0, Route("/route", route.post_route_directly, methods=["POST"]))
     app.include_router(route.router)
     app.include_router(explain.router)
+    app.include_router(labels.router)
     app.include_router(read.router)
     problems.install(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign] # FastAPI documents this way of extending

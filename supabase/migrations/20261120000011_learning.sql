@@ -26,6 +26,13 @@ create table contract_watches (
   updated_at timestamptz not null default now()
 );
 
+-- A request is one row of a watch however many people judge it: two labels of one answer are not two draws.
+create table watched_requests (
+  contract_version text not null,
+  request_id uuid not null,
+  primary key (contract_version, request_id)
+);
+
 -- Past prompts by meaning. Not the text: only its hash, so that a prompt judged again is noticed.
 create table neighbours (
   id uuid primary key default gen_random_uuid(),
@@ -65,7 +72,7 @@ do $$
 declare
   t text;
 begin
-  foreach t in array array['quality_labels', 'contract_watches', 'neighbours'] loop
+  foreach t in array array['quality_labels', 'contract_watches', 'watched_requests', 'neighbours'] loop
     execute format('alter table public.%I enable row level security', t);
     execute format('revoke all on public.%I from public, anon, authenticated', t);
     execute format('grant all on public.%I to service_role', t);

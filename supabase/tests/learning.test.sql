@@ -1,16 +1,17 @@
 -- Who sees what the router learned: labels and neighbours of one's own tenant, nothing of watches, no function.
 begin;
-select plan(15);
+select plan(17);
 
 select is(
   (select count(*) from pg_class c where c.relnamespace = 'public'::regnamespace
-      and c.relname in ('quality_labels', 'contract_watches', 'neighbours') and c.relrowsecurity),
-  3::bigint, 'every table of learning has row level security');
+      and c.relname in ('quality_labels', 'contract_watches', 'watched_requests', 'neighbours') and c.relrowsecurity),
+  4::bigint, 'every table of learning has row level security');
 select table_privs_are('public', t, 'anon', '{}', 'anon has nothing on ' || t)
-  from unnest(array['quality_labels', 'contract_watches', 'neighbours']) as t;
+  from unnest(array['quality_labels', 'contract_watches', 'watched_requests', 'neighbours']) as t;
 select table_privs_are('public', t, 'authenticated', array['SELECT'], 'a signed-in person only reads ' || t)
   from unnest(array['quality_labels', 'neighbours']) as t;
-select table_privs_are('public', 'contract_watches', 'authenticated', '{}', 'a signed-in person has nothing on watches');
+select table_privs_are('public', t, 'authenticated', '{}', 'a signed-in person has nothing on ' || t)
+  from unnest(array['contract_watches', 'watched_requests']) as t;
 select function_privs_are('public', 'ensure_neighbour_index_v1', array['text'], 'authenticated', '{}');
 select function_privs_are('public', 'expire_label_texts_v1', array['interval'], 'authenticated', '{}');
 

@@ -137,6 +137,17 @@ async def test_a_watch_is_moved_on_by_one_label_at_a_time_over_all_processes(doo
     assert (other.rows, other.epsilon) == (0, 0.5)
 
 
+async def test_a_request_is_observed_once_by_each_watch(doors: Doors) -> None:
+    def one_more(watch: Watch | None) -> Watch:
+        return (watch or Watch(epsilon=0.05)).observe(served=0.0, reference=1.0)
+
+    one, other = new_id(), new_id()
+    await asyncio.gather(*(doors.labels[n % 2].watch("contract-a", one_more, once=one) for n in range(6)))
+    assert (await doors.labels[0].watch("contract-a", one_more, once=other)).rows == 2
+    assert (await doors.labels[0].watch("contract-a", one_more, once=other)).rows == 2
+    assert (await doors.labels[0].watch("contract-b", one_more, once=one)).rows == 1
+
+
 # -- a policy's change
 
 

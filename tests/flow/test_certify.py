@@ -177,6 +177,19 @@ async def test_labels_chosen_by_chance_are_weighed_by_it() -> None:
     assert watch.least_inclusion == 0.25
 
 
+async def test_labels_of_one_request_are_one_row_with_the_outcomes_of_all() -> None:
+    house, labels = build(), quiz(300, lambda _: 0.95)
+    apart = []
+    for each in labels:
+        request_id = each.id
+        for model in (LOCAL, PREMIUM):
+            only = {model: each.outcomes[model]}
+            apart.append(replace(each, id=UUID(int=each.id.int ^ len(model)), request_id=request_id, outcomes=only))
+    together, whole = await examined(house, apart), await examined(house, labels)
+    assert together.contract.certificate == whole.contract.certificate
+    assert (await examined(house, [*apart, *apart])).contract.certificate.n == 300
+
+
 async def test_without_a_label_of_both_models_it_says_whose_outcomes_are_there() -> None:
     house = build()
     lone = [replace(each, outcomes={LOCAL: 1.0}) for each in quiz(5, lambda _: 1.0)]

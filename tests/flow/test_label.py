@@ -135,14 +135,24 @@ async def test_labels_that_refute_a_contract_revoke_it_and_the_reference_answers
 
 async def test_a_label_of_an_answer_under_the_revoked_contract_revokes_it_again_if_that_was_lost() -> None:
     house = under(contract())
-    first, later = await answered(house), await answered(house)
-    standing = await judged(house, first, **BAD_HERE)
-    while standing.contract is None or standing.contract.state is State.MET:
-        standing = await judged(house, first, **BAD_HERE)
+    later = await answered(house)
+    standing = await judged(house, await answered(house), **BAD_HERE)
+    while standing.contract is not None and standing.contract.state is State.MET:
+        standing = await judged(house, await answered(house), **BAD_HERE)
+    assert standing.contract is not None
     await house.deps.policies.activate(RoutingPolicy(contracts=(contract(),)), by="somebody's old copy")
     assert (await judged(house, later, **GOOD_HERE)).contract is not None
     ((now, _),) = await standings(house.deps)
     assert now.state is State.REVOKED
+
+
+async def test_two_judges_of_one_answer_are_one_row_of_the_watch() -> None:
+    house = under(contract())
+    answer = await answered(house)
+    assert (await judged(house, answer, **BAD_HERE)).watch == (await judged(house, answer, **GOOD_HERE)).watch
+    ((_, watch),) = await standings(house.deps)
+    assert watch is not None
+    assert watch.rows == 1
 
 
 @pytest.mark.parametrize(
@@ -169,9 +179,9 @@ async def test_a_contract_that_is_not_in_force_is_not_watched(state: State) -> N
 
 async def test_rows_chosen_by_chance_weigh_by_it_and_rarer_ones_than_the_first_are_let_be() -> None:
     house = under(contract())
-    answer = await answered(house)
 
     async def with_chance(inclusion: float) -> Standing:
+        answer = await answered(house)
         given = a_label(request_id=answer.request.id, outcomes=BAD_HERE, inclusion=inclusion)
         return await label(house.deps, given)
 

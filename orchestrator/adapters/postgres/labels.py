@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
+from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
@@ -30,10 +31,16 @@ class PostgresLabels:
         rows = await self._database.rows("labels_of_class", tenant=tenant, task_class=task_class)
         return [Label(**row) for row in rows]
 
-    async def watch(self, contract_version: str, observe: Callable[[Watch | None], Watch]) -> Watch:
+    async def watch(
+        self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
+    ) -> Watch:
         async with self._database.together() as run:
             await run("one_watch_at_a_time", contract_version=contract_version)
             before = _watch(await run("watch_of_contract", contract_version=contract_version))
+            if once is not None:
+                new = await run("watch_request_once", contract_version=contract_version, request_id=once)
+                if not new and before is not None:
+                    return before
             after = observe(before)
             if after != before:
                 await run("keep_watch", contract_version=contract_version, state=Jsonb(_state(after)))

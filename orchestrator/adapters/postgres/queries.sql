@@ -125,6 +125,10 @@ select pg_advisory_xact_lock(hashtext('pennyroute.watch.' || %(contract_version)
 -- name: watch_of_contract
 select state from contract_watches where contract_version = %(contract_version)s
 
+-- name: watch_request_once
+insert into watched_requests (contract_version, request_id) values (%(contract_version)s, %(request_id)s)
+on conflict do nothing returning request_id
+
 -- name: keep_watch
 insert into contract_watches (contract_version, state) values (%(contract_version)s, %(state)s)
 on conflict (contract_version) do update set state = excluded.state, updated_at = now()
