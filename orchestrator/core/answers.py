@@ -24,12 +24,22 @@ _WINDOW_CHARACTERS = 64  # of a sum before its `=`: reading it must not cost mor
 _SUM_BEFORE = re.compile(r"(?<![\w.,^)(}\\/*+×÷√%])\(?([-+]?\d[\d.,]*(?:\s*[-+*/x×÷]\s*\d[\d.,]*)+)\)?\s*$")
 _RESULT_AFTER = re.compile(
     r"\s*\\?\$?\s*(-?\d[\d,]*(?:\.\d+)?)"
-    r"(?![\d.,]*(?:[\w(]|\s*(?:[-+*/x×÷^(!%\\]|[mbtr]illion|thousand|hundred|dozen|remainder|mod\b)))"
+    r"(?![\d.,]*(?:[\w(]|\s*(?:[-+*/x×÷^(!%]|\\(?![)\]])|[mbtr]illion|thousand|hundred|dozen|remainder|mod\b)))"
 )
 # A sum after one of these is the end of a longer one: "a + 3 * 4", "20% of 50 + 3".
-_GOES_ON = re.compile(r"(?:[-+*/×÷^(√%\\,<>≈\d]|(?<![^\s])(?:x|of|times|by|plus|minus|over|mod|than))\s*$")
+_GOES_ON = re.compile(r"(?:[-+*/×÷^(√%\\<>≈\d]|(?<![^\s])(?:x|of|times|by|plus|minus|over|mod|than))\s*$")
 _ENDS_SUM = frozenset("0123456789)$")
-_LATEX_SIGNS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("\\$", ""), ("$", ""), ("\\,", ""), ("<<", " "))
+_LATEX_SIGNS = (
+    ("\\(", " "),
+    ("\\[", " "),
+    ("\\times", "*"),
+    ("\\cdot", "*"),
+    ("\\div", "/"),
+    ("\\$", ""),
+    ("$", ""),
+    ("\\,", ""),
+    ("<<", " "),
+)
 _TERM = re.compile(r"\d[\d,]*(?:\.\d+)?|[-+*/x×÷]")
 _REFUSAL = re.compile(r"\b(?:i cannot|i can't|i'm unable|as an ai|i do not have|not possible to)\b", re.IGNORECASE)
 _HEDGE = re.compile(

@@ -1,6 +1,6 @@
 """Deterministic checks of a reply: each says how much of a promise is kept, 1 for kept or not made. Linear on any text.
 
-Three values are measured on 9,684 labelled answers of five public sets: of 150 with a wrong sum 16% were adequate, of
+Three values are measured on 9,684 labelled answers of five public sets: of 159 with a wrong sum 16% were adequate, of
 761 stuck in a loop 14%, of 128 that end in the middle of a sentence 5%. The others are stated.
 A check speaks only where it is sure; whatever it cannot read counts as kept.
 """
@@ -167,10 +167,11 @@ def sound_code(text: str) -> float:
 
 
 def on_topic(demands: Demands, text: str, words: list[str]) -> float:
-    """A long reply that shares no longer word's beginning with an ask of four or more ignores the question."""
-    if demands.closed or len(words) < _LEAST_OFF_TOPIC or len(demands.topic) < _LEAST_ASKED:
+    """A long reply that shares no longer word's beginning with a question of four or more ignores it. Not so a story,
+    a translation, or an answer in symbols."""
+    if not demands.question or demands.closed or demands.any_language:
         return 1.0
-    if demands.language not in signals.STOPWORDS:
+    if len(words) < _LEAST_OFF_TOPIC or len(demands.topic) < _LEAST_ASKED:
         return 1.0
     if any(word[:STEM].lower() in demands.topic for word in words[:_TOPIC_WORDS]):
         return 1.0

@@ -63,10 +63,10 @@ _YES_NO = re.compile(r"\byes(?: or |/)no\b|\b(?:answer|reply|respond)\b[^.?!\n]{
 # A language's name inside another word only releases an answer from the ask's language: no harm.
 _LANGUAGES = tuple(
     "translat übersetz tradu vertaal vertal 翻译 翻訳 번역 перевод переведи english englisch anglais inglés inglese"
-    " inglês engels german deutsch allemand alemán tedesco alemão duits french französ français francés francese francês"
-    " frans spanish spanisch espagnol español spagnolo espanhol spaans italian italien portug dutch niederländ néerland"
-    " neerland olandes holand nederlands chinese mandarin japanese korean russian arabic hebrew hindi greek thai latin"
-    " polish turkish swedish ukrainian language sprache langue idioma lingua língua taal".split()
+    " inglês engels german deutsch allemand alemán tedesco alemão duits french französ français francés francese"
+    " francês frans spanish spanisch espagnol español spagnolo espanhol spaans italian italien portug dutch niederländ"
+    " néerland neerland olandes holand nederlands chinese mandarin japanese korean russian arabic hebrew hindi greek"
+    " thai latin polish turkish swedish ukrainian language sprache langue idioma lingua língua taal".split()
 )
 _SUM = re.compile(
     r"(?:(?:what(?:['’]?s| is)|how much is|calculate|compute|evaluate|was ist|wie viel ist|combien font|cuánto es)"
@@ -106,6 +106,8 @@ class Demands:
     number: bool = False
     yes_no: bool = False
     language: str | None = None
+    any_language: bool = False
+    """It names a language, or speaks of translating: the answer need not be in its own."""
     total: float | None = None
     closed: bool = False
     question: bool = False
@@ -122,10 +124,7 @@ def demands_of(request: Request) -> Demands:
         for message in request.messages
         if message.role in ("system", "developer")
     )
-    found = read(ask)
-    if free and found.language:
-        return read(ask, free=True)
-    return found
+    return read(ask, free=free)
 
 
 def read(ask: str, *, free: bool = False) -> Demands:
@@ -140,6 +139,7 @@ def _kept(ask: str, free: bool) -> Demands:
 
 def _read(ask: str, free: bool) -> Demands:
     lowered = _edges(ask).lower()
+    free = free or _names(lowered, _LANGUAGES)
     options = len(lexical.options_of(ask)) if "\n" in ask else 0
     closed = options > 1 or _closed(ask, lowered)
     words = _names(lowered, _WORD_STEMS)
@@ -151,7 +151,8 @@ def _read(ask: str, free: bool) -> Demands:
         sentences=_sentences(lowered) if "sentence" in lowered else None,
         number=("number" in lowered or "integer" in lowered) and bool(_NUMBER.search(lowered)),
         yes_no=("yes" in lowered or "true" in lowered) and bool(_YES_NO.search(lowered)),
-        language=None if free or _names(lowered, _LANGUAGES) else spoken(ask),
+        language=None if free else spoken(ask),
+        any_language=free,
         total=_total(lowered),
         closed=closed,
         question=ask.rstrip().endswith(("?", "？")),

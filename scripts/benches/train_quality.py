@@ -343,6 +343,7 @@ def main() -> int:
         return 2
     held = out_of_fold(sets)
     labels = {each.name: each.label for each in sets}
+    held["folds"]["checks alone"] = {each.name: each.cap for each in sets}
     figures = figures_of(held, labels)
     print(json.dumps(figures, indent=1))
     if asked.check:
