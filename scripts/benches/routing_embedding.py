@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,13 @@ from workers import embeddings
 from workers.runtime import Batch, Machine
 
 MODEL = "minilm-l6-builtin"
-SAVE_EVERY = 1024  # texts: what a killed run loses at most
+CHUNK = 256  # texts of about one length that one process embeds in one go
+SAVE_EVERY = 16  # chunks: what a killed run loses at most
 Vectors = NDArray[np.float32]
+Say = Callable[[str], None]
+
+_encoders: dict[Path, embeddings.Encoder] = {}
+"""One per process: a forked one loads its own, for a session of ONNX Runtime does not survive a fork."""
 
 
 def encoder(folder: Path) -> embeddings.Encoder:
@@ -25,30 +31,48 @@ def encoder(folder: Path) -> embeddings.Encoder:
     return embeddings.load(load().get(MODEL), Machine(models_dir=folder, threads=1))
 
 
-def embed(texts: Sequence[str], folder: Path, say: Callable[[str], None] | None = None) -> Vectors:
-    """Unit vectors (n, 384) in the order of `texts`. Only texts not yet in `folder` go through the model."""
-    folder.mkdir(parents=True, exist_ok=True)
-    store = folder / f"{MODEL}.npz"
-    known = _read(store)
-    keys = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
-    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
-    if missing:
-        _fill(known, missing, store, folder, say or (lambda _: None))
-    return np.stack([known[key] for key in keys])
+class Shelf:
+    """The vectors of all texts given, each text embedded once: those not yet in `folder` go through the model,
+    in `jobs` processes of one thread each."""
+
+    def __init__(self, texts: Iterable[str], folder: Path, say: Say | None = None, jobs: int = 1) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        store = folder / f"{MODEL}.npz"
+        self._known = _read(store)
+        missing = {key: text for text in texts if (key := _key(text)) not in self._known}
+        if missing:
+            _fill(self._known, missing, store, folder, say or (lambda _: None), jobs)
+
+    def of(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors (n, 384) in the order of `texts`; KeyError for a text that was not given before."""
+        return np.stack([self._known[_key(text)] for text in texts])
 
 
-def _fill(
-    known: dict[str, Vectors], missing: dict[str, str], store: Path, folder: Path, say: Callable[[str], None]
-) -> None:
-    model, started = encoder(folder), time.monotonic()
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _fill(known: dict[str, Vectors], missing: dict[str, str], store: Path, folder: Path, say: Say, jobs: int) -> None:
+    encoder(folder)  # writes the graph, once, before the processes that read it
+    started = time.monotonic()
     # Longest first: what is left to do is then never slower than the pace so far.
-    order = sorted(missing, key=lambda key: -len(missing[key]))
-    for start in range(0, len(order), SAVE_EVERY):
-        part = order[start : start + SAVE_EVERY]
-        vectors, _ = embeddings.embed(model, [missing[key] for key in part], Batch(task=Task.EMBED, items=()))
-        known.update(zip(part, vectors, strict=True))
-        _write(store, known)
-        say(f"embedded {start + len(part)}/{len(order)} texts in {time.monotonic() - started:.0f} s")
+    order = sorted(missing, key=lambda key: (-len(missing[key]), key))
+    chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+    asked = [(folder, [missing[key] for key in chunk]) for chunk in chunks]
+    with multiprocessing.get_context("fork").Pool(jobs) as pool:
+        for done, vectors in enumerate(pool.imap(_embed, asked), 1):
+            known.update(zip(chunks[done - 1], vectors, strict=True))
+            if done % SAVE_EVERY == 0 or done == len(chunks):
+                _write(store, known)
+                count = min(done * CHUNK, len(order))
+                say(f"embedded {count:,} of {len(order):,} texts in {time.monotonic() - started:.0f} s")
+
+
+def _embed(asked: tuple[Path, list[str]]) -> Vectors:
+    folder, texts = asked
+    if folder not in _encoders:
+        _encoders[folder] = encoder(folder)
+    return embeddings.embed(_encoders[folder], texts, Batch(task=Task.EMBED, items=()))[0]
 
 
 def _read(store: Path) -> dict[str, Vectors]:

@@ -32,19 +32,30 @@ PRIOR = [lexical.SIGNALS.index(name) for name in ("words", "numbers")]
 BIG = 2000  # labels from which leaves may not be small, and boosting pays
 
 
-def predict(train: Table, seen: View, asked: View, seed: int = 0) -> Floats:
-    """Predicted gain for each row of `asked`, learnt from `train` whose rows are `seen`.
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Of each row asked: the gain, and the weak model's quality (by the kernel ridge alone, whose cost it shares)."""
 
-    Reads what both views have: the query, and the weak answer and the agreement where neither is None.
-    """
+    gain: Floats
+    weak: Floats
+
+
+def predict(train: Table, seen: View, asked: View, seed: int = 0) -> Floats:
+    """Predicted gain for each row of `asked`, learnt from `train` whose rows are `seen`."""
+    return both(train, seen, asked, seed).gain
+
+
+def both(train: Table, seen: View, asked: View, seed: int = 0) -> Predicted:
+    """Reads what both views have: the query, and the weak answer and the agreement where neither is None."""
     target = labels(train, after_answer=seen.answer is not None)
-    smooth = kernel_ridge(seen, asked, target, train.subjects)
+    assert train.weak is not None
+    smooth, weak = kernel_ridge(seen, asked, np.stack([target, train.weak], axis=1), train.subjects).T
     known, new = _columns(seen, asked)
     learners = [smooth, forest(known, new, target, seed)]
     if len(target) > BIG:  # boosting overfits fewer labels: it lost 0.01 to 0.03 on the five small sets
         learners.append(boosted(known, new, target, seed))
     share = PRIOR_WEIGHT * FEW_LABELS / (FEW_LABELS + len(target))
-    return np.asarray(sum(learners) / len(learners) + share * target.std() * _prior(seen, asked))
+    return Predicted(np.asarray(sum(learners) / len(learners) + share * target.std() * _prior(seen, asked)), weak)
 
 
 def _prior(seen: View, asked: View) -> Floats:
@@ -78,14 +89,15 @@ def _left_out(others: Floats, outcome: Floats) -> Floats:
 
 
 def kernel_ridge(seen: View, asked: View, target: Floats, subjects: Sequence[str] | None) -> Floats:
-    """Ridge in the sum of the views' kernels, with a random effect per training subject.
+    """Ridge in the sum of the views' kernels, with a random effect per training subject. `target` has one column per
+    thing to predict (or is one column), and so has what is returned.
 
     A query's own subject is not read: its posterior comes from the same kernels, and weighs the subjects' effects.
     """
     within, across = _kernels(seen, asked)
     within[np.diag_indices_from(within)] += NOISE
     factor = cho_factor(within, lower=True, overwrite_a=True, check_finite=False)
-    mean = float(target.mean())
+    mean = target.mean(axis=0)
     solved = cho_solve(factor, (target - mean).astype(np.float32))
     if subjects is None or len(set(subjects)) < 2:
         return np.asarray(mean + across @ solved, dtype=np.float64)

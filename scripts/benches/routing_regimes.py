@@ -29,6 +29,8 @@ class Scores:
     score: Floats
     after_answer: Floats | None = None
     after_agreement: Floats | None = None
+    weak: Floats | None = None
+    """Predicted quality of the weak model, before the call."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +64,8 @@ def in_domain(train: Table, seen: View, asked: View) -> Scores:
         answer = fit.predict(train, seen.after_answer(), asked.after_answer())
         if seen.agreement is not None and asked.agreement is not None:
             agreement = fit.predict(train, seen, asked)
-    return Scores(score=before_call(train, seen, asked), after_answer=answer, after_agreement=agreement)
+    found = fit.both(train, seen.before_answer(), asked.before_answer())
+    return Scores(score=found.gain, after_answer=answer, after_agreement=agreement, weak=found.weak)
 
 
 def before_call(train: Table, seen: View, asked: View) -> Floats:
@@ -136,4 +139,4 @@ def _joined(parts: list[tuple[Indices, Scores]], count: int) -> Scores:
 
     score = of("score")
     assert score is not None
-    return Scores(score=score, after_answer=of("after_answer"), after_agreement=of("after_agreement"))
+    return Scores(score=score, after_answer=of("after_answer"), after_agreement=of("after_agreement"), weak=of("weak"))

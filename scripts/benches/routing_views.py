@@ -5,13 +5,13 @@ Every row is computed from its own text alone, so a test row's view cannot know 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from routing_embedding import embed
+from routing_embedding import Shelf
 from routing_sets import Floats, Indices, Table
 from scipy import sparse
 
@@ -56,15 +56,40 @@ class View:
 
 
 def view(table: Table, cache: Path, say: Callable[[str], None] | None = None) -> View:
-    """Reads queries, weak answers and local final answers of a table; vectors are kept in `cache`."""
-    query = _text(table.queries, [lexical.signals(each) for each in table.queries], cache, say)
+    """One table's view; see `views`."""
+    return views({table.name: table}, cache, say)[table.name]
+
+
+def views(
+    tables: Mapping[str, Table], cache: Path, say: Callable[[str], None] | None = None, jobs: int = 1
+) -> dict[str, View]:
+    """Reads queries, weak answers and local final answers of each table; vectors are kept in `cache`, and what is not
+    there yet is embedded first, in `jobs` processes."""
+    texts = (text for table in tables.values() for text in (*table.queries, *(table.weak_answers or ())))
+    shelf = Shelf(texts, cache, say, jobs)
+    return {name: _view(table, shelf) for name, table in tables.items()}
+
+
+def _view(table: Table, shelf: Shelf) -> View:
+    query = _text(table.queries, [lexical.signals(each) for each in table.queries], shelf)
     answer = None
     if table.weak_answers is not None:
         pairs = list(zip(table.queries, table.weak_answers, strict=True))
-        answer = _text(table.weak_answers, [answers.signals(asked, said) for asked, said in pairs], cache, say)
+        answer = _text(table.weak_answers, [answers.signals(asked, said) for asked, said in pairs], shelf)
         closeness = (query.vectors * answer.vectors).sum(axis=1, keepdims=True)
         answer = replace(answer, signals=np.hstack([answer.signals, closeness]))
     return View(query=query, answer=answer, agreement=_agreement(table))
+
+
+def stacked(one: View, other: View) -> View:
+    """The queries of both, one after the other, before any answer."""
+    first, second = one.query, other.query
+    query = Text(
+        words=sparse.vstack([first.words, second.words], format="csr"),
+        vectors=np.vstack([first.vectors, second.vectors]),
+        signals=np.vstack([first.signals, second.signals]),
+    )
+    return View(query=query)
 
 
 def word_counts(texts: Sequence[str], buckets: int = BUCKETS) -> sparse.csr_matrix:
@@ -76,8 +101,8 @@ def word_counts(texts: Sequence[str], buckets: int = BUCKETS) -> sparse.csr_matr
     return sparse.csr_matrix((values, columns, starts), shape=(len(texts), buckets))
 
 
-def _text(texts: Sequence[str], signals: list[list[float]], cache: Path, say: Callable[[str], None] | None) -> Text:
-    return Text(words=word_counts(texts), vectors=embed(texts, cache, say), signals=np.array(signals))
+def _text(texts: Sequence[str], signals: list[list[float]], shelf: Shelf) -> Text:
+    return Text(words=word_counts(texts), vectors=shelf.of(texts), signals=np.array(signals))
 
 
 def _agreement(table: Table) -> Floats | None:

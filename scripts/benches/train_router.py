@@ -24,7 +24,7 @@ import numpy as np
 from routing_fit import weighted_words
 from routing_regimes import FOLDS, SPLIT_SEED
 from routing_sets import PAIRS, Floats, Indices, Table, UnreadableSet, load
-from routing_views import View, view, word_counts
+from routing_views import View, views, word_counts
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
@@ -237,8 +237,8 @@ def main() -> int:
     except UnreadableSet as error:
         print(f"scripts/train-router: {error}", file=sys.stderr)
         return 2
-    views = {name: view(table, asked.cache, _say) for name, table in tables.items()}
-    fast, full, shared = designs(tables, views)
+    read = views(tables, asked.cache, _say)
+    fast, full, shared = designs(tables, read)
     known = outcomes(tables)
     figures = {"fast": check(tables, fast, known), "full": check(tables, full, known)}
     print(json.dumps(figures, indent=1))
