@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +125,9 @@ def _chat_body() -> dict[str, Any]:
 
 
 @contextmanager
-def pennyroute(server: Upstream, folder: Path, api_processes: int) -> Iterator[tuple[Gateway, House]]:
+def pennyroute(
+    server: Upstream, folder: Path, api_processes: int, fleets: Sequence[tuple[str, tuple[str, ...]]] = ()
+) -> Iterator[tuple[Gateway, House]]:
     """The house as `pennyroute up` starts it, without workers: routing, ledger, log and key check are on."""
     env = {
         "PYTHONPATH": str(ROOT),
@@ -136,7 +138,9 @@ def pennyroute(server: Upstream, folder: Path, api_processes: int) -> Iterator[t
         "DEEPSEEK_API_KEY": "bench",
         "DEEPSEEK_BASE_URL": f"{server.url}/v1",
     }
-    options = UpOptions(data_dir=folder / "data", port=0, api_processes=api_processes, fleets=(), beat=False, env=env)
+    options = UpOptions(
+        data_dir=folder / "data", port=0, api_processes=api_processes, fleets=fleets, beat=False, env=env
+    )
     with running_house(options, Progress(Console(quiet=True))) as house:
         key = house.key_file.read_text().strip()
         api = processes.matching(processes.descendants(_own_pid()), "orchestrator.http.serve")
