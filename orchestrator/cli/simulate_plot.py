@@ -53,32 +53,35 @@ def write_png(shown: Shown, file: Path) -> None:
     drawn, figure = chart_of(shown), Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    middle = max(spot.x for spot in drawn.others) / 2
     for number, policy in enumerate(drawn.policies):
         colour = _COLOURS[number % len(_COLOURS)]
         axes.plot([cost for cost, _ in policy.curve], [quality for _, quality in policy.curve], color=colour, lw=1.8)
-        _mark(axes, policy.spot, colour, "o")
+        _mark(axes, policy.spot, colour, "o", middle)
     for spot in drawn.others:
-        _mark(axes, spot, "#333333", "s")
+        _mark(axes, spot, "#333333", "s", middle)
     if drawn.blind:
         axes.plot([spot.x for spot in drawn.blind], [spot.y for spot in drawn.blind], "--", color="#59636e", lw=1.2)
     axes.set(xlabel="cost of 1,000 requests, in dollars", ylabel="mean quality of the answers", title=drawn.title)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.grid(color="#d9dee3")
-    axes.margins(x=0.18, y=0.1)
+    axes.margins(x=0.06, y=0.1)
+    axes.set_xlim(left=0.0 if min(spot.x for spot in drawn.others) > 0 else -0.02 * axes.get_xlim()[1])
     try:
         figure.savefig(file, format="png")
     except OSError as error:
         raise InvalidInput(f"{file} cannot be written: {error.strerror}.", field="png") from error
 
 
-def _mark(axes: Any, spot: Spot, colour: str, shape: str) -> None:
+def _mark(axes: Any, spot: Spot, colour: str, shape: str, middle: float) -> None:
     bars = {
         "xerr": [[spot.x - spot.x_range[0]], [spot.x_range[1] - spot.x]] if spot.x_range else None,
         "yerr": [[spot.y - spot.y_range[0]], [spot.y_range[1] - spot.y]] if spot.y_range else None,
     }
     axes.errorbar([spot.x], [spot.y], **bars, fmt=shape, color=colour, capsize=3, lw=1.2, ms=6)
     name = spot.name.replace("$", r"\$")  # else matplotlib reads mathematics
-    axes.annotate(name, (spot.x, spot.y), xytext=(7, 5), textcoords="offset points", fontsize=9)
+    offset, side = ((-7, 5), "right") if spot.x > middle else ((7, 5), "left")
+    axes.annotate(name, (spot.x, spot.y), xytext=offset, textcoords="offset points", fontsize=9, ha=side)
 
 
 def _spot(figures: Figures) -> Spot:

@@ -26,7 +26,8 @@ _STYLE = """
 """
 _SVG_STYLE = """
 .pennyroute{background:var(--paper);font:13px system-ui,-apple-system,"Segoe UI",sans-serif;max-width:100%;height:auto}
-.pennyroute text{fill:var(--ink)}.pennyroute .dim{fill:var(--dim)}.pennyroute .grid{stroke:var(--grid)}
+.pennyroute text{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+.pennyroute .dim{fill:var(--dim)}.pennyroute .grid{stroke:var(--grid)}
 .pennyroute .mark{fill:var(--paper);stroke:var(--ink);stroke-width:1.6}.pennyroute .dash{stroke:var(--dim);
 stroke-dasharray:5 4;fill:none;stroke-width:1.4}.pennyroute .lead{stroke:var(--dim);stroke-width:.8}
 .pennyroute .k0{stroke:var(--c0)}.pennyroute .k1{stroke:var(--c1)}.pennyroute .k2{stroke:var(--c2)}
