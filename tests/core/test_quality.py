@@ -224,7 +224,7 @@ def test_sure_tokens_raise_the_grade_and_unsure_ones_lower_it() -> None:
 
 
 def test_no_evidence_lifts_a_grade_over_a_broken_promise() -> None:
-    everything = {"neighbours": 1.0, "predicted": 0.98, "mean_logprob": 0.0, "earlier": (other(RIGHT),)}
+    everything: dict[str, Any] = {"neighbours": 1.0, "predicted": 0.98, "mean_logprob": 0.0, "earlier": (other(RIGHT),)}
     assert calibrated("3 * 12 = 35, so 30 are left. The answer is 30.", **everything) == 0.15
     assert calibrated("I'm sorry, but I can't help with that.", **everything) == 0.2
     assert calibrated("", **everything) == 0.0
