@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.adapters.artefacts import shipped_predictor
@@ -14,6 +15,8 @@ from orchestrator.adapters.clock import SystemClock
 from orchestrator.adapters.fleet import LiveFleet
 from orchestrator.adapters.health import LiveHealth
 from orchestrator.adapters.live_settings import LiveSettings
+from orchestrator.adapters.memory import MemoryPolicies
+from orchestrator.adapters.memory_learning import MemoryLabels
 from orchestrator.adapters.postgres.database import Database, reach, store_errors
 from orchestrator.adapters.postgres.labels import PostgresLabels
 from orchestrator.adapters.postgres.ledger import PostgresLedger
@@ -37,7 +40,7 @@ from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.predict import Predictor
-from orchestrator.ports import ApiKey, Deps, Label, Limits, Provider
+from orchestrator.ports import ApiKey, Clock, Deps, Label, Labels, Limits, Policies, Provider
 from orchestrator.settings import Settings, environment_name
 from registry.load import Registry, load
 
@@ -136,6 +139,25 @@ async def kept_labels(database_url: str, classes: Iterable[str], tenant: str | N
     async with _database(database_url) as database:
         labels = PostgresLabels(database)
         return [label for task_class in classes for label in await labels.of_class(tenant, task_class)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Desk:
+    """The doors that certifying opens (`flow/certify.py`)."""
+
+    clock: Clock
+    labels: Labels
+    policies: Policies
+
+
+@asynccontextmanager
+async def open_desk(database_url: str | None) -> AsyncIterator[Desk]:
+    """On this database; None: on nothing, where only a dry run makes sense. Raises StoreUnavailable, ConfigError."""
+    if database_url is None:
+        yield Desk(clock=SystemClock(), labels=MemoryLabels(), policies=MemoryPolicies())
+        return
+    async with _database(database_url) as database:
+        yield Desk(clock=SystemClock(), labels=PostgresLabels(database), policies=PostgresPolicies(database))
 
 
 def shipped() -> Predictor:

@@ -60,6 +60,18 @@ class How(Options, Constraints, total=False):
     idempotency_key: str
 
 
+class About(TypedDict, total=False):
+    """What a label is about. With `request_id` (the id of an answer) the server's log knows the rest; else `task_class`
+    says what kind of work, and `text` what was asked. `inclusion`: the probability with which it was chosen."""
+
+    request_id: str
+    task_class: str
+    text: str
+    inclusion: float
+    source: str
+    id: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ask(Generic[T]):
     """One HTTP request and the reader of its answer."""
@@ -108,6 +120,11 @@ def _body(given: Input, how: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
 def search(query: str, limit: int, model: str | None) -> Ask[tuple[Found, ...]]:
     body = {"query": query, "limit": limit, "model": model}
     return Ask(method="POST", path="/embeddings/search", body=body, read=read_found)
+
+
+def label(outcomes: Mapping[str, float], about: Mapping[str, Any]) -> Ask[Any]:
+    told = {name: value for name, value in about.items() if value is not None}
+    return plain("POST", "/labels", {"outcomes": dict(outcomes), **told})
 
 
 def plain(method: str, path: str, body: Any = None, params: Mapping[str, Any] | None = None) -> Ask[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property, partialmethod
 from typing import Any, Self, TypeVar, Unpack
 
@@ -12,7 +12,7 @@ import httpx
 
 from pennyroute import asks
 from pennyroute.answer import Answer, Found
-from pennyroute.asks import Ask, How, Input
+from pennyroute.asks import About, Ask, How, Input
 from pennyroute.errors import PennyrouteError, Unreachable, from_problem
 
 T = TypeVar("T")
@@ -100,6 +100,14 @@ class Pennyroute(_Client):
         """Any other path of the API; returns its JSON."""
         return self.send(asks.plain(method, path, body, params))
 
+    def label(self, outcomes: Mapping[str, float], **about: Unpack[About]) -> Any:
+        """How good each model's answer was, from 0 to 1: `label({"claude-sonnet": 1.0}, request_id=answer.id)`."""
+        return self.send(asks.label(outcomes, about))
+
+    def contracts(self) -> Any:
+        """What is promised of each task class, and how it stands."""
+        return self.call("GET", "/contracts")
+
     def models(self) -> Any:
         return self.call("GET", "/models")
 
@@ -173,6 +181,14 @@ class AsyncPennyroute(_Client):
     async def call(self, method: str, path: str, body: Any = None, **params: Any) -> Any:
         """Any other path of the API; returns its JSON."""
         return await self.send(asks.plain(method, path, body, params))
+
+    async def label(self, outcomes: Mapping[str, float], **about: Unpack[About]) -> Any:
+        """How good each model's answer was, from 0 to 1: `label({"claude-sonnet": 1.0}, request_id=answer.id)`."""
+        return await self.send(asks.label(outcomes, about))
+
+    async def contracts(self) -> Any:
+        """What is promised of each task class, and how it stands."""
+        return await self.call("GET", "/contracts")
 
     async def models(self) -> Any:
         return await self.call("GET", "/models")

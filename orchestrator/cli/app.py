@@ -7,7 +7,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import config, database, demo, doctor, explain, log, models, registry, route, simulate, stats
+from orchestrator.cli import (
+    config,
+    contracts,
+    database,
+    demo,
+    doctor,
+    explain,
+    label,
+    log,
+    models,
+    registry,
+    route,
+    simulate,
+    stats,
+)
 from orchestrator.cli.screen import show_error
 from orchestrator.cli.up import up_command
 from orchestrator.core.errors import PennyrouteError
@@ -67,6 +81,8 @@ app.command("log", rich_help_panel="Look")(log.log_command)
 app.command("stats", rich_help_panel="Look")(stats.stats_command)
 app.add_typer(models.app, name="models", rich_help_panel="Look")
 app.add_typer(registry.app, name="registry", rich_help_panel="Look")
+app.command("label", rich_help_panel="Change")(label.label_command)
+app.add_typer(contracts.app, name="contracts", rich_help_panel="Change")
 app.add_typer(config.app, name="config", rich_help_panel="Change")
 app.add_typer(database.keys, name="keys", rich_help_panel="Change")
 app.add_typer(database.db, name="db", rich_help_panel="Change")

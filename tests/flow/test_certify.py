@@ -229,7 +229,7 @@ async def test_a_learned_score_is_kept_with_its_datasheet_and_read_by_its_versio
     own = await house.deps.policies.predictor(contract.scorer)
     assert own.version == contract.scorer == found.figures["version"]
     assert own.read("derive the lemma").gain > own.read("name the river").gain + 0.2
-    assert (await house.deps.policies.current()).scorer is None
+    assert (await house.deps.policies.current()).scorer == contract.scorer
 
 
 async def test_a_label_stays_on_its_side_however_many_join_it() -> None:
