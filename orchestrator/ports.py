@@ -203,6 +203,10 @@ class Labels(Protocol):
         """All labels of a class, oldest first; of one tenant, or of all (None)."""
         ...
 
+    async def with_text(self, limit: int) -> Sequence[Label]:
+        """The newest labels that still have their text, of every class and tenant; oldest first."""
+        ...
+
     async def watch(
         self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
     ) -> Watch:

@@ -31,6 +31,10 @@ class MemoryLabels:
         found = [each for each in self.kept if each.task_class == task_class and tenant in (None, each.tenant)]
         return sorted(found, key=lambda each: (each.created_at or _NOW, each.id))
 
+    async def with_text(self, limit: int) -> Sequence[Label]:
+        told = [each for each in self.kept if each.text is not None]
+        return sorted(told, key=lambda each: (each.created_at or _NOW, each.id))[-limit:]
+
     async def watch(
         self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
     ) -> Watch:

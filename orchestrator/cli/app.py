@@ -15,6 +15,7 @@ from orchestrator.cli import (
     doctor,
     explain,
     label,
+    learn,
     log,
     models,
     registry,
@@ -82,6 +83,7 @@ app.command("stats", rich_help_panel="Look")(stats.stats_command)
 app.add_typer(models.app, name="models", rich_help_panel="Look")
 app.add_typer(registry.app, name="registry", rich_help_panel="Look")
 app.command("label", rich_help_panel="Change")(label.label_command)
+app.command("learn", rich_help_panel="Change")(learn.learn_command)
 app.add_typer(contracts.app, name="contracts", rich_help_panel="Change")
 app.add_typer(config.app, name="config", rich_help_panel="Change")
 app.add_typer(database.keys, name="keys", rich_help_panel="Change")

@@ -35,6 +35,7 @@ _EXPECTED_OUTPUT_OTHER = 500
 # Neighbours count from this cosine on, fully at 1; the prediction itself counts as this many of them.
 _LEAST_SIMILARITY = 0.5
 _PRIOR_NEIGHBOURS = 4.0
+_NEWTON_STEPS = 8
 _AS_STATED = Pace()
 
 
@@ -107,11 +108,29 @@ def stated_latency_ms(card: Card, output_tokens: int) -> float:
 
 
 def ability_of(card: Card, policy: RoutingPolicy) -> float:
-    """Log-odds: learned from labels, else of the card's own quality prior, else of its tier's."""
+    """Log-odds: learned from labels, else as stated."""
     learned = policy.abilities.get(card.id)
-    if learned is not None:
-        return learned
+    return stated_ability(card, policy) if learned is None else learned
+
+
+def stated_ability(card: Card, policy: RoutingPolicy) -> float:
+    """Log-odds of the card's own quality prior, else of its tier's."""
     return ability(card.quality_prior if card.quality_prior is not None else policy.tier_strength[card.tier])
+
+
+def adapted(prior: float, labels: Sequence[tuple[Read, float]], policy: RoutingPolicy) -> float:
+    """The ability of a model after outcomes in [0, 1] of requests read under this policy: the most probable one, with
+    a normal prior of deviation 1 (log-odds) around `prior`. No labels give the prior; few move it a little."""
+    found = prior
+    for _ in range(_NEWTON_STEPS if labels else 0):
+        slope, curvature = prior - found, 1.0
+        for read, outcome in labels:
+            weight = 1 + _reach(read, policy)
+            p = _share(_odds(found, read, policy))
+            slope += weight * (outcome - p)
+            curvature += weight**2 * p * (1 - p)
+        found += max(-1.0, min(1.0, slope / curvature))
+    return found
 
 
 def seen(neighbours: Sequence[Neighbour], model_id: str) -> tuple[int, int]:
@@ -124,15 +143,25 @@ def _p_adequate(card: Card, read: Read, policy: RoutingPolicy) -> float:
     able = ability_of(card, policy)
     if read.complexity is Complexity.CREATIVE and Capability.CREATIVE in card.capabilities:
         able += _CREATIVE_GAIN
-    reach = policy.trust * min(_MOST_REACH, max(_LEAST_REACH, read.reading.reach))
-    odds = able + _EASE - _WEIGHT * read.hardness + reach * (able - CENTRE)
-    p = 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+    p = _share(_odds(able, read, policy))
     told, total = p * _PRIOR_NEIGHBOURS, _PRIOR_NEIGHBOURS
     for each in read.neighbours:
         outcome = each.outcomes.get(card.id)
         if outcome is not None:
             told, total = told + _weight(each) * outcome, total + _weight(each)
     return told / total
+
+
+def _odds(able: float, read: Read, policy: RoutingPolicy) -> float:
+    return able + _EASE - _WEIGHT * read.hardness + _reach(read, policy) * (able - CENTRE)
+
+
+def _reach(read: Read, policy: RoutingPolicy) -> float:
+    return policy.trust * min(_MOST_REACH, max(_LEAST_REACH, read.reading.reach))
+
+
+def _share(odds: float) -> float:
+    return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
 
 
 def _weight(neighbour: Neighbour) -> float:

@@ -123,6 +123,14 @@ async def test_labels_of_a_class_come_oldest_first_of_one_tenant_or_of_all(doors
     assert list(await doors.labels[0].of_class("acme", "unheard-of")) == []
 
 
+async def test_the_newest_labels_with_a_text_come_oldest_first(doors: Doors) -> None:
+    hours = [a_label(text=f"ask {n}", created_at=NOON + timedelta(hours=n)) for n in range(4)]
+    silent = a_label(text=None, created_at=NOON + timedelta(hours=9))
+    for label in (hours[2], silent, hours[0], hours[3], hours[1]):
+        await doors.labels[0].add(label)
+    assert [label.text for label in await doors.labels[1].with_text(3)] == ["ask 1", "ask 2", "ask 3"]
+
+
 async def test_a_watch_is_moved_on_by_one_label_at_a_time_over_all_processes(doors: Doors) -> None:
     def one_more(watch: Watch | None) -> Watch:
         return (watch or Watch(epsilon=0.05)).observe(served=0.0, reference=1.0)

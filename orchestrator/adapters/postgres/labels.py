@@ -31,6 +31,10 @@ class PostgresLabels:
         rows = await self._database.rows("labels_of_class", tenant=tenant, task_class=task_class)
         return [Label(**row) for row in rows]
 
+    async def with_text(self, limit: int) -> Sequence[Label]:
+        rows = await self._database.rows("labels_with_text", limit=limit)
+        return [Label(**row) for row in reversed(rows)]
+
     async def watch(
         self, contract_version: str, observe: Callable[[Watch | None], Watch], once: UUID | None = None
     ) -> Watch:

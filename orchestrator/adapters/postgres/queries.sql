@@ -119,6 +119,14 @@ select id, tenant, task_class, outcomes, text, request_id, score, scorer, served
  where task_class = %(task_class)s and (%(tenant)s::text is null or tenant = %(tenant)s)
  order by created_at, id
 
+-- name: labels_with_text
+select id, tenant, task_class, outcomes, text, request_id, score, scorer, served, contract_version, inclusion, source,
+       created_at
+  from quality_labels
+ where text is not null
+ order by created_at desc, id desc
+ limit %(limit)s
+
 -- name: one_watch_at_a_time
 select pg_advisory_xact_lock(hashtext('pennyroute.watch.' || %(contract_version)s))
 
