@@ -275,4 +275,5 @@ def _row(contract: Mapping[str, Any]) -> tuple[object, ...]:
     watch = contract["watch"]
     evidence = f"{watch['wealth']:.2f} of {watch['revokes_at']:.0f}" if watch else None
     watched = watch["rows"] if watch else None
-    return contract["task_class"], contract["promise"], contract["standing"], contract["n"], watched, evidence
+    promise = f"≥ {1 - contract['epsilon']:.1%} of {contract['reference']}, {1 - contract['delta']:.0%} sure"
+    return contract["task_class"], promise, contract["standing"], contract["n"], watched, evidence

@@ -209,3 +209,28 @@ async def test_the_async_client_does_the_same(server: Server) -> None:
     assert pieces[0] == "Four"
     assert isinstance(pieces[1], Answer)
     assert server.seen[2]["body"]["task"] == "embed"
+
+
+def test_a_label_says_how_good_each_answer_was(server: Server, client: Pennyroute) -> None:
+    server.says("POST /labels", Reply({"id": "0193-b", "new": True}, status=201))
+    told = client.label({"claude-sonnet": 1.0, "llama-3.2-1b-instruct": 0.0}, request_id="0193-a", source="tests")
+    assert told == {"id": "0193-b", "new": True}
+    assert server.seen[0]["body"] == {
+        "outcomes": {"claude-sonnet": 1.0, "llama-3.2-1b-instruct": 0.0},
+        "request_id": "0193-a",
+        "source": "tests",
+    }
+
+
+def test_contracts_are_read_as_they_stand(server: Server, client: Pennyroute) -> None:
+    server.says("GET /contracts", Reply({"contracts": [{"state": "met"}]}))
+    assert client.contracts() == {"contracts": [{"state": "met"}]}
+
+
+async def test_the_other_client_labels_alike(server: Server) -> None:
+    server.says("POST /labels", Reply({"id": "0193-b", "new": True}, status=201))
+    server.says("GET /contracts", Reply({"contracts": []}))
+    async with AsyncPennyroute(server.url, "pr_secret") as client:
+        assert (await client.label({"claude-sonnet": 0.5}, task_class="support", text="Hi!"))["new"]
+        assert await client.contracts() == {"contracts": []}
+    assert server.seen[0]["body"] == {"outcomes": {"claude-sonnet": 0.5}, "task_class": "support", "text": "Hi!"}
