@@ -73,15 +73,22 @@ _SUM = re.compile(
     r"[\s:]+)?"
     r"(\(?\d[\d.,\s+*/x×÷()-]*\d\)?)\s*[=?.\s]*"
 )
+# Quantities to work out. "Find a hotel for 2 from 3 to 5 May" has numbers too, but no single right answer.
 _CLOSED = re.compile(
-    r"\b(?:how (?:many|much|far|long|old|tall|fast)|calculate|compute|find|determine|evaluate|solve"
-    r"|what (?:is|was|are) (?:the|its|his|her|their) (?:\w+ ){0,3}(?:value|number|total|sum|probability|area|volume"
-    r"|ratio|average|mean|percentage|cost|price|output|result|length|distance|speed|age|profit|remainder|product)"
-    r"|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
+    r"\b(?:how (?:many|much|far|long|old|tall|fast)|calculate|compute|solve (?:for|the|\S{1,9} ?[=+-])"
+    r"|(?:find|determine|evaluate|express|give|what(?:'s| is| was| are| will be)) (?:the|its|his|her|their)"
+    r" (?:[\w-]+ ){0,3}(?:value|number|total|sum|probability|area|volume|ratio|average|mean|percentage|cost|price"
+    r"|output|result|length|distance|speed|age|profit|remainder|product|amount|time|measure|difference|degree|radius"
+    r"|root)s?|wie viele?|combien|cuánt[oa]s?|quant[oiae]|hoeveel)\b"
 )
+_IN_SYMBOLS = re.compile(r"\b(?:find|determine|evaluate|simplify|express|compute|what|which|if|let|suppose)\b")
+# What suits somebody is advice.
+_ADVICE = re.compile(r"\b(?:should|do|can|could) (?:i|we|you)\b|\bmy\b|\bour\b")
 _WORD_STEMS = ("word", "wort", "wört", "mot", "palabra", "parol", "palavra", "woord")
 _LISTING = tuple("list give name suggest provide write tell propose recommend nenne donne dame elenca".split())
-_QUANTITIES = tuple("how calculate compute find determine evaluate solve what wie combien cuánt quant hoeveel".split())
+_QUANTITIES = tuple(
+    "how calculate compute find determine evaluate express give solve what wie combien cuánt quant hoeveel".split()
+)
 _SPOKEN_CHARACTERS, _SPOKEN_WORDS = 400, 60
 _SPOKEN_IN = {
     word: tuple(tag for tag, common in signals.STOPWORDS.items() if word in common)
@@ -223,8 +230,8 @@ def _total(lowered: str) -> float | None:
 
 
 def _closed(ask: str, lowered: str) -> bool:
-    if "assert" in lowered and "??" in lowered:
+    if ("assert" in lowered and "??" in lowered) or ("\\" in ask and _IN_SYMBOLS.search(lowered)):
         return True
     if not _names(lowered, _QUANTITIES) or not _CLOSED.search(lowered):
         return False
-    return "\\" in ask or len(_DIGITS.findall(lowered)) >= _ENOUGH_NUMBERS
+    return len(_DIGITS.findall(lowered)) >= _ENOUGH_NUMBERS and not _ADVICE.search(lowered)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from orchestrator.core import answers, lexical
 from orchestrator.core.demands import Demands
 from orchestrator.core.types import Reply
 
 TRAITS = (
-    *("words", "final", "final_decimals", "asked_numbers_used", "hedges", "open_end"),
+    *("words", "final", "more_decimals", "asked_numbers_used", "hedges", "open_end"),
     *("relative_length", "option_length"),
 )
 """Chosen by what held on sets left out: ten more (sums that hold, new numbers, repetition, a final answer repeated, …)
@@ -29,6 +29,8 @@ _HEDGES = frozenset(
     "however maybe perhaps might assume assuming assumed assumption seems seem wait mistake incorrect actually guess"
     " closest approximately unclear possibly likely".split()
 )
+# What makes decimals natural: "15% of 85", "the average of 3 and 4", "at a price of $3".
+_DIVIDED = tuple("% average mean percent ratio decimal round bmi speed convert $ € £ price cost".split())
 _ENDS = frozenset('.!?)}]`"0123456789”。')
 
 
@@ -40,7 +42,7 @@ def traits(demands: Demands, ask: str, text: str, words: Sequence[str]) -> list[
     return [
         math.log1p(len(words)),
         float(bool(final)),
-        float(len(final.partition(".")[2])) if _PLAIN_NUMBER.fullmatch(final) else 0.0,
+        _more_decimals(final, ask, asked),
         len(used) / len(asked) if asked else 1.0,
         math.log1p(len(_HEDGES.intersection(words))),
         float(text[-200:].rstrip()[-1:] not in _ENDS),
@@ -86,6 +88,15 @@ def agreed(found: Sequence[float]) -> float:
     """The share of the others that agree."""
     agreeing, differing = math.expm1(found[0]), math.expm1(found[1])
     return round(agreeing / (agreeing + differing), 4)
+
+
+def _more_decimals(final: str, ask: str, asked: Collection[str]) -> float:
+    """1 where a final number has decimals that nothing in the ask calls for, neither a number of it nor its subject."""
+    decimals = len(final.partition(".")[2]) if _PLAIN_NUMBER.fullmatch(final) else 0
+    if not decimals or any("." in number for number in asked):
+        return 0.0
+    lowered = ask[-_NUMBERS_CHARACTERS:].lower()
+    return float(decimals > 2 or not any(map(lowered.__contains__, _DIVIDED)))
 
 
 def _option_length(ask: str, final: str) -> float:

@@ -145,3 +145,37 @@ def test_agreement_counts_who_answered(
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-4))
     if expected is not None and final == "A":
         assert traits.agreed(expected) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("expected", "ask", "text"),
+    [
+        (1.0, "How many cars are needed for 40 people and 3 seats?", "It is 13.3333."),
+        (1.0, "How many cars are needed for 40 people and 3 seats?", "It is 13.3."),
+        (0.0, "How many cars are needed for 40 people and 3 seats?", "It is 14."),
+        (0.0, "How much is 15% of 85?", "It is 12.75."),
+        (0.0, "How long is 1.5 times 7?", "It is 10.5."),
+        (0.0, "How many?", "Many."),
+    ],
+)
+def test_decimals_that_nothing_calls_for_are_noticed(expected: float, ask: str, text: str) -> None:
+    assert (
+        dict(zip(traits.TRAITS, traits.traits(CLOSED, ask, text, text.split()), strict=True))["more_decimals"]
+        == expected
+    )
+
+
+def test_traits_are_read_off_an_answer() -> None:
+    ask = "Which is 4?\nA. 2 + 2\nB. four times two, which is 8"
+    text = "So perhaps 2 + 2 makes 4 and the answer is (A"
+    found = dict(zip(traits.TRAITS, traits.traits(CHOICE, ask, text, text.split()), strict=True))
+    assert {name: round(value, 3) for name, value in found.items()} == {
+        "words": 2.565,
+        "final": 1.0,
+        "more_decimals": 0.0,
+        "asked_numbers_used": 0.667,
+        "hedges": 0.693,
+        "open_end": 1.0,
+        "relative_length": -0.087,
+        "option_length": 0.323,
+    }
