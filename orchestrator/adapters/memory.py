@@ -265,11 +265,12 @@ class MemoryPolicies:
         return self._policy
 
     async def predictor(self, version: str | None) -> Predictor:
-        if version is None:
-            return shipped_predictor()
+        shipped = shipped_predictor()
+        if version in (None, shipped.version):
+            return shipped
         if version not in self._predictors:
             raise NotFound(f"no routing artefact {version!r}; the policy that names it cannot score.")
-        return self._predictors[version]
+        return self._predictors[str(version)]
 
     async def keep_predictor(self, artefact: bytes, facts: Mapping[str, Any], by: str) -> str:
         predictor = load(artefact)

@@ -97,7 +97,7 @@ def _with_log(given: Label, row: Mapping[str, Any]) -> Label:
         task_class=given.task_class or row["task_class"] or row["complexity"],
         text=given.text or (last_ask(row["input"]) if row["input"] else None),
         score=promise.get("score"),
-        scorer=row["scorer"],
+        scorer=promise.get("scorer") or row["scorer"],
         served=row["model_id"] if row["error_code"] is None else None,
         contract_version=promise.get("version") if promise.get("kept") else None,
     )

@@ -124,8 +124,9 @@ class PostgresPolicies:
             return after
 
     async def predictor(self, version: str | None) -> Predictor:
-        if version is None:
-            return shipped_predictor()
+        shipped = shipped_predictor()
+        if version in (None, shipped.version):
+            return shipped
         row = await self._database.row("routing_artefact", version=version)
         if row is None:
             raise NotFound(f"no routing artefact {version!r}; the policy that names it cannot score.")
