@@ -234,3 +234,23 @@ async def test_the_other_client_labels_alike(server: Server) -> None:
         assert (await client.label({"claude-sonnet": 0.5}, task_class="support", text="Hi!"))["new"]
         assert await client.contracts() == {"contracts": []}
     assert server.seen[0]["body"] == {"outcomes": {"claude-sonnet": 0.5}, "task_class": "support", "text": "Hi!"}
+
+
+def test_explain_asks_with_the_same_words_and_returns_what_is_told(server: Server, client: Pennyroute) -> None:
+    server.says("POST /explain", Reply({"reason": "simple", "plan": []}))
+    told = client.explain("Hi!", strategy="local_only", max_tokens=5, quality=0.8, regions=["eu"], task_class="chat")
+    assert told == {"reason": "simple", "plan": []}
+    assert server.seen[0]["path"] == "/explain"
+    assert server.seen[0]["body"] == {
+        "input": "Hi!",
+        "strategy": "local_only",
+        "task_class": "chat",
+        "options": {"max_tokens": 5},
+        "constraints": {"quality": 0.8, "regions": ["eu"]},
+    }
+
+
+async def test_the_async_client_explains_too(server: Server) -> None:
+    server.says("POST /explain", Reply({"reason": "simple"}))
+    async with AsyncPennyroute(server.url, "pr_secret") as client:
+        assert await client.explain("Hi!") == {"reason": "simple"}
