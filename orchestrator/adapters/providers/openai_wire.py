@@ -222,13 +222,13 @@ def _logprobs(choice: Mapping[str, Any]) -> list[float]:
     can be read is lost for them."""
     told = choice.get("logprobs")
     tokens = told.get("content") if isinstance(told, Mapping) else None
-    found = [
-        token.get("logprob") if isinstance(token, Mapping) else None
-        for token in (tokens if isinstance(tokens, list) else ())
-    ]
-    if not all(isinstance(each, int | float) and not isinstance(each, bool) and isfinite(each) for each in found):
-        return []
-    return [min(0.0, max(LEAST_LOGPROB, each)) for each in found]
+    found: list[float] = []
+    for token in tokens if isinstance(tokens, list) else ():
+        each = token.get("logprob") if isinstance(token, Mapping) else None
+        if isinstance(each, bool) or not isinstance(each, int | float) or not isfinite(each):
+            return []
+        found.append(min(0.0, max(LEAST_LOGPROB, float(each))))
+    return found
 
 
 def _message(message: Message) -> dict[str, Any]:
