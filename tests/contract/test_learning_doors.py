@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.memory import MemoryFleet, MemoryPolicies, MemoryProvider, Scripted
 from orchestrator.adapters.memory_learning import MemoryLabels, MemoryNeighbours
 from orchestrator.adapters.postgres.database import Database
@@ -19,11 +20,12 @@ from orchestrator.adapters.postgres.neighbours import PostgresNeighbours
 from orchestrator.adapters.postgres.stores import PostgresInferences, PostgresPolicies
 from orchestrator.adapters.prompt_vectors import PromptVectors
 from orchestrator.core.eprocess import Watch
-from orchestrator.core.errors import CallUnreachable
+from orchestrator.core.errors import CallUnreachable, NotFound
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.types import Call
 from orchestrator.ports import Label, Labels, Neighbours, Policies
 from registry.load import load
+from tests.core.test_predict import artefact
 from tests.flow.house import vectors
 from tests.samples import new_id
 
@@ -320,3 +322,15 @@ async def test_the_texts_of_labels_go_with_the_texts_of_the_log(postgres_url: st
     assert await PostgresInferences(database).expire_texts(keep_days=30) == 1
     assert [label.text for label in await labels.of_class("acme", "support")] == [None, "new"]
     await database.close()
+
+
+async def test_a_kept_artefact_is_read_by_its_version_and_the_shipped_one_by_its_own(doors: Doors) -> None:
+    version = await doors.policies[0].keep_predictor(artefact(), {"learned_from": 100}, by="test")
+    assert version == "abc"
+    assert await doors.policies[0].keep_predictor(artefact(), {}, by="somebody else") == "abc"
+    assert (await doors.policies[1].predictor("abc")).read("prove").gain == pytest.approx(0.1)
+    shipped = shipped_predictor()
+    assert (await doors.policies[1].predictor(shipped.version)) is shipped
+    assert (await doors.policies[1].predictor(None)) is shipped
+    with pytest.raises(NotFound, match="no routing artefact 'abd'"):
+        await doors.policies[0].predictor("abd")
