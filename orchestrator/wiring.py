@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.adapters.artefacts import shipped_judge
+from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
 from orchestrator.adapters.blobs import FolderBlobs
 from orchestrator.adapters.cached import CachedKeys, CachedPolicies
 from orchestrator.adapters.clock import SystemClock
@@ -40,6 +39,7 @@ from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.predict import Predictor
+from orchestrator.core.quality import Judge
 from orchestrator.ports import ApiKey, Clock, Deps, Label, Labels, Limits, Policies, Provider
 from orchestrator.settings import Settings, environment_name
 from registry.load import Registry, load
@@ -160,9 +160,9 @@ async def open_desk(database_url: str | None) -> AsyncIterator[Desk]:
         yield Desk(clock=SystemClock(), labels=PostgresLabels(database), policies=PostgresPolicies(database))
 
 
-def shipped() -> Predictor:
-    """The artefact that comes with this version. Raises InvalidInput when it cannot be read."""
-    return shipped_predictor()
+def shipped() -> tuple[Predictor, Judge]:
+    """The artefacts that come with this version. Raises InvalidInput when they cannot be read."""
+    return shipped_predictor(), shipped_judge()
 
 
 def unavailable_alone(settings: Settings, registry: Registry) -> dict[str, str]:

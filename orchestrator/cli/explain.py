@@ -112,7 +112,7 @@ def explain_alone(prompt: str, system: str | None, how: dict[str, Any], *, every
     from orchestrator import wiring  # noqa: PLC0415 - loads every provider's SDK: a second that --help need not wait
 
     settings, policy = load(), RoutingPolicy()
-    registry, predictor = wiring.open_registry(settings), wiring.shipped()
+    registry, (predictor, _) = wiring.open_registry(settings), wiring.shipped()
     request = _request(prompt, system, how, settings.default_strategy)
     away = {} if every else wiring.unavailable_alone(settings, registry)
     known = seen(request, predictor)

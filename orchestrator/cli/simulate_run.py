@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cli.simulate_files import Named, Source
-from orchestrator.core.quality import judge
 from orchestrator.core.replay import Replay, Sat, Table, replay_of
 from orchestrator.core.seats import complete, means, seating
 from orchestrator.core.simulate import Difference, Figures, Ground, Simulation
@@ -65,6 +64,7 @@ def simulate(source: Source, policies: Sequence[Named], given: Given, database_u
     registry = wiring.open_registry(load())
     seats = seating(means(source.rows), registry, told=given.cards, weak=given.weak, strong=given.strong)
     rows = complete(source.rows, seats.names)
+    _, judge = wiring.shipped()
     table = Table(seats, registry, judge, datetime.now(UTC), recorded_costs=given.recorded_costs)
     predictors = [asyncio.run(wiring.predictor_of(named.policy, database_url)) for named in policies]
     began_s, worked_s = time.perf_counter(), time.process_time()

@@ -144,8 +144,8 @@ def _of_policy(simulation: Simulation, rows: int) -> Iterable[str]:
     yield f"classes {', '.join(f'{name} {count:,}' for name, count in simulation.classes.items())}."
     if simulation.judged:
         yield (
-            f"{simulation.judged:,} first answers were read and judged; {simulation.escalated:,} rows were served by "
-            "somebody else than the model asked first."
+            f"{simulation.judged:,} first answers were read and judged (no embedder was asked for relevance); "
+            f"{simulation.escalated:,} rows were served by somebody else than the model asked first."
         )
     if simulation.judged < rows:
         yield (

@@ -67,7 +67,7 @@ class Sat:
     answers: tuple[str | None, ...]
     usage: tuple[Usage, ...]
     cluster: str
-    grades: dict[tuple[int, ...], QualityScore]
+    grades: dict[tuple[float, ...], QualityScore]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,9 +163,13 @@ class Table:
             choice = choose(asked, policy, self._registry)
         except (NotEligible, NoModelAvailable) as refusal:
             return _refused(refusal.message)
-        way = self._way(sat, choice.plan, inf)
+        way = self._way(sat, asked, choice.plan, inf)
         by_contract = choice.plan.promise is not None and not choice.considered
-        ways = self._by_threshold(sat, asked, policy, choice) if by_contract else self._by_slack(sat, policy, choice)
+        ways = (
+            self._by_threshold(sat, asked, policy, choice)
+            if by_contract
+            else self._by_slack(sat, asked, policy, choice)
+        )
         judged = any(sat.answers[self._index[rung.model_id]] is not None for rung in choice.plan.rungs[:1])
         return Played(
             way=way,
@@ -178,12 +182,12 @@ class Table:
 
     # -- the ways that were not taken -----------------------------------------------------------
 
-    def _by_slack(self, sat: Sat, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
+    def _by_slack(self, sat: Sat, asked: Asked, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
         plans = sorted(choice.considered, key=lambda plan: (plan.cost_nanousd or 0, -(plan.quality or 0.0)))
         best = max((plan.quality or 0.0 for plan in plans), default=0.0)
         slack = policy.slack[choice.plan.complexity]
         return tuple(
-            self._way(sat, plan, -inf if plan.quality == best else 1 - (plan.quality or 0.0) / best - slack)
+            self._way(sat, asked, plan, -inf if plan.quality == best else 1 - (plan.quality or 0.0) / best - slack)
             for plan in plans
         )
 
@@ -195,7 +199,7 @@ class Table:
         laxest, strictest = self._extremes.get(policy.version) or self._kept_extremes(policy)
         lax = choose(asked, laxest, self._registry).plan
         strict = choose(asked, strictest, self._registry).plan
-        return self._way(sat, lax, promise.score - base), self._way(sat, strict, -inf)
+        return self._way(sat, asked, lax, promise.score - base), self._way(sat, asked, strict, -inf)
 
     def _kept_extremes(self, policy: RoutingPolicy) -> tuple[RoutingPolicy, RoutingPolicy]:
         lax = replace(policy, contracts=tuple(_at_threshold(contract, inf) for contract in policy.contracts))
@@ -211,38 +215,40 @@ class Table:
 
     # -- one plan, climbed ----------------------------------------------------------------------
 
-    def _way(self, sat: Sat, plan: Plan, need: float) -> Way:
+    def _way(self, sat: Sat, asked: Asked, plan: Plan, need: float) -> Way:
         attempts: list[Attempt] = []
-        asked: list[int] = []
+        seats: list[int] = []
         while (step := next_rung(plan, attempts)).rung is not None:
             seat = self._index[plan.rungs[step.rung].model_id]
-            attempts.append(self._attempt(sat, seat, step.rung, asked))
-            asked.append(seat)
-        served = asked[step.attempt] if step.attempt is not None else NOBODY
-        return Way(need=need, first=asked[0], served=served, cost_nanousd=sum(each.cost_nanousd for each in attempts))
+            attempts.append(self._attempt(sat, asked, seat, step.rung, seats))
+            seats.append(seat)
+        served = seats[step.attempt] if step.attempt is not None else NOBODY
+        return Way(need=need, first=seats[0], served=served, cost_nanousd=sum(each.cost_nanousd for each in attempts))
 
-    def _attempt(self, sat: Sat, seat: int, rung: int, earlier: Sequence[int]) -> Attempt:
+    def _attempt(self, sat: Sat, asked: Asked, seat: int, rung: int, earlier: Sequence[int]) -> Attempt:
+        card = self._cards[seat]
         return Attempt(
             id=_NO_ID,
             rung=rung,
-            model_id=self._cards[seat].id,
-            tier=self._cards[seat].tier,
+            model_id=card.id,
+            tier=card.tier,
             ending=Ending.SETTLED,
             hold_nanousd=0,
             cost_nanousd=sat.cost_nanousd[seat],
             latency_ms=0.0,
-            quality=self._grade(sat, seat, earlier),
+            quality=self._grade(sat, seat, earlier, asked.scores[card.id].p_adequate),
         )
 
-    def _grade(self, sat: Sat, seat: int, earlier: Sequence[int]) -> QualityScore:
+    def _grade(self, sat: Sat, seat: int, earlier: Sequence[int], predicted: float) -> QualityScore:
+        """With the evidence that a service has without asking another model: no relevance, no log-probabilities."""
         if sat.answers[seat] is None:
             return _UNJUDGED
-        key = (seat, *earlier)
+        key = (seat, *earlier, predicted)
         known = sat.grades.get(key)
         if known is None:
             before = tuple(self._reply(sat, each) for each in earlier if sat.answers[each] is not None)
-            known = self._judge(sat.known.request, self._reply(sat, seat), Evidence(earlier=before))
-            sat.grades[key] = known
+            evidence = Evidence(earlier=before, predicted=predicted)
+            known = sat.grades[key] = self._judge(sat.known.request, self._reply(sat, seat), evidence)
         return known
 
     def _reply(self, sat: Sat, seat: int) -> Reply:

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.adapters.artefacts import shipped_predictor
+from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
 from orchestrator.core.asking import asked_of, seen
 from orchestrator.core.contract import Certificate, Contract, State
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.plan import choose
 from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.quality import judge
 from orchestrator.core.recorded import Outcome, Recorded
 from orchestrator.core.replay import NOBODY, Played, Sat, Table, replay_of
 from orchestrator.core.rules import Rule
@@ -51,7 +50,7 @@ def row(text: str = EASY, answer: str | None = None, tokens: int | None = 100, *
 
 def table(**changes: Any) -> Table:
     seats = seating({"small": 0.1, "fair": 0.6, "big": 0.9}, load(), told=CARDS)
-    return Table(seats, load(), judge, AT, **changes)
+    return Table(seats, load(), shipped_judge(), AT, **changes)
 
 
 def play(row: Recorded, policy: RoutingPolicy | None = None, **changes: Any) -> tuple[Sat, Played]:
@@ -158,7 +157,7 @@ def test_a_card_without_a_price_is_refused_and_named() -> None:
     registry = load().with_cards([unpriced])
     seats = seating({"small": 0.1, "big": 0.9}, registry, told={"small": CARDS["small"], "big": "unpriced"})
     with pytest.raises(InvalidInput, match=r"No price for model 'unpriced'.*Map 'big' to a card with a price"):
-        Table(seats, registry, judge, AT).sit(row(), shipped_predictor())
+        Table(seats, registry, shipped_judge(), AT).sit(row(), shipped_predictor())
 
 
 def test_columns_hold_what_was_served_and_count_what_was_read() -> None:

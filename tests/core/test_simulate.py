@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from orchestrator.adapters.artefacts import shipped_predictor
+from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
 from orchestrator.core import evaluate
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.ordering import Ordering
 from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.quality import judge
 from orchestrator.core.recorded import Outcome, Recorded
 from orchestrator.core.replay import Replay, Sat, Table, Way, replay_of
 from orchestrator.core.resample import Draws, Floats, intervals, mean_of, share_of
@@ -36,7 +35,7 @@ def seats() -> Seating:
 
 def rows(weak: Sequence[float], strong: Sequence[float]) -> list[Sat]:
     """Strong costs two dollars an answer, weak nothing."""
-    table = Table(seats(), load(), judge, datetime(2026, 11, 20, tzinfo=UTC), recorded_costs=True)
+    table = Table(seats(), load(), shipped_judge(), datetime(2026, 11, 20, tzinfo=UTC), recorded_costs=True)
     found = []
     for number, (low, high) in enumerate(zip(weak, strong, strict=True)):
         outcomes = {"weak": Outcome(quality=low, usd=0.0), "strong": Outcome(quality=high, usd=2.0)}
@@ -145,7 +144,7 @@ def test_without_rows_there_is_nothing_to_simulate() -> None:
 
 
 def test_the_whole_way_on_real_policies_gives_a_dearer_and_better_point_for_less_slack() -> None:
-    table = Table(seats(), load(), judge, datetime(2026, 11, 20, tzinfo=UTC))
+    table = Table(seats(), load(), shipped_judge(), datetime(2026, 11, 20, tzinfo=UTC))
     outcomes = {"weak": Outcome(quality=0.2, output_tokens=50), "strong": Outcome(quality=0.9, output_tokens=50)}
     texts = ("Hi!", "What is 2+2?", "Who wrote Hamlet?")
     sat = [table.sit(Recorded(id=t, text=t, cluster=t, outcomes=outcomes), shipped_predictor()) for t in texts]
