@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import tempfile
 import threading
@@ -10,22 +11,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
 from rich.console import Console
 
+from orchestrator.cli.demo_contract import TASK_CLASS, promise
 from orchestrator.cli.demo_prompts import OPEN_MODEL, OPEN_SERVER, Prompt, read_prompts, write_replay
-from orchestrator.cli.demo_result import Row, row_of, sum_up
-from orchestrator.cli.demo_table import Board, explain, show_summary
+from orchestrator.cli.demo_result import Row, Run, plain, row_of
+from orchestrator.cli.demo_table import Board, explain, show_promise, show_summary
 from orchestrator.cli.progress import Progress, say_where
 from orchestrator.cli.screen import AsJson, screen, show_json
 from orchestrator.house import PYTHON, House, ProcessSpec, Supervisor, UpOptions, pick_free, running_house
 from pennyroute import Pennyroute
+from pennyroute.asks import How
 from registry.load import load
 
 _NO_REAL_KEY = "replay-no-real-key"
+_UNTIL_EVERY_PROCESS_KNOWS_S = 2.5  # a process reads the active policy every two seconds
 
 
 def demo_command(
@@ -39,11 +43,12 @@ def demo_command(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """See routing, cost and savings in a minute, with no key and no download, on recorded answers.
+    """See routing, cost, savings and a quality contract in a minute, with no key and no download, on recorded answers.
 
     Starts everything that `pennyroute up` starts, and in place of every provider a local server that replays
     recorded answers (synthetic ones where nothing was recorded). Routing, ledger, log and prices are the real ones;
-    no request leaves this machine.
+    no request leaves this machine. The questions are asked twice: routed by prediction alone, then under a quality
+    contract that was certified on recorded outcomes of other questions.
 
     **Examples**
 
@@ -58,11 +63,16 @@ def demo_command(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with _folder(data_dir) as folder, suppress(KeyboardInterrupt), replay_house(folder, port, console) as house:
-        rows = ask_all(house, read_prompts(), console)
+        premium = load().for_role("premium")
+        runs = [Run(name="by prediction alone", rows=ask_all(house, read_prompts(), console))]
+        promised = asyncio.run(promise(house.database_url, premium.id))
+        time.sleep(_UNTIL_EVERY_PROCESS_KNOWS_S)
+        show_promise(console, promised)
+        runs.append(Run(name="under the contract", rows=ask_all(house, read_prompts(), console, TASK_CLASS)))
         if as_json:
-            show_json(_plain(rows))
+            show_json(plain(runs, promised))
         else:
-            show_summary(console, rows, load().for_role("premium"))
+            show_summary(console, runs, promised, premium)
         if keep_running:
             say_where(console, house.address, house.key_file, 0.0)
             while True:
@@ -131,37 +141,18 @@ def _env(wire: str, config_file: Path) -> dict[str, str]:
     }
 
 
-def ask_all(house: House, prompts: Sequence[Prompt], console: Console) -> list[Row]:
+def ask_all(house: House, prompts: Sequence[Prompt], console: Console, task_class: str | None = None) -> list[Row]:
+    """Every prompt, one after the other; the class goes with those that were recorded for every tier."""
     premium, rows = load().for_role("premium"), list[Row]()
     key = house.key_file.read_text("utf-8").strip()
     with Pennyroute(house.address, key) as client, Board(console, len(prompts)) as board:
         for prompt in prompts:
             began_s = time.monotonic()
-            answer = client.route(prompt.text, tags=["demo"])
+            of_class = task_class if prompt.graded_for_every_tier else None
+            told: How = {"tags": ["demo"], **({"task_class": of_class} if of_class else {})}
+            answer = client.route(prompt.text, **told)
             rows.append(row_of(prompt, answer, premium, datetime.now(UTC)))
             board.show(rows)
             # Replayed answers come at once; a reader's eye does not.
             time.sleep(max(0.0, board.pace_s - (time.monotonic() - began_s)))
     return rows
-
-
-def _plain(rows: Sequence[Row]) -> dict[str, Any]:
-    summary = sum_up(rows)
-    told = {name: getattr(summary, name) for name in type(summary).__dataclass_fields__}
-    return {
-        "replay": True,
-        "summary": {**told, "saving": round(summary.saving, 4)},
-        "rows": [
-            {
-                "prompt": row.prompt.text,
-                "origin": row.prompt.origin,
-                "complexity": row.answer.why["complexity"],
-                "model": row.answer.model,
-                "tier": row.answer.tier,
-                "cost_nanousd": row.answer.cost_nanousd,
-                "answer": row.source,
-                "correct": row.correct,
-            }
-            for row in rows
-        ],
-    }

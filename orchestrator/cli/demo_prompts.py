@@ -44,6 +44,10 @@ class Prompt:
     input_tokens: int | None
     answers: Mapping[str, Recorded]
 
+    @property
+    def graded_for_every_tier(self) -> bool:
+        return {Tier.LOCAL, Tier.MID, Tier.PREMIUM} <= self.answers.keys()
+
 
 def read_prompts() -> tuple[Prompt, ...]:
     """The recorded ones and our own, mixed so that every class shows early."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from orchestrator.cli.demo_contract import Promised
 from orchestrator.cli.demo_prompts import Prompt, Recorded
 from pennyroute import Answer
 from registry.pricing import cost_nanousd
@@ -36,6 +38,19 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """The prompts, asked once each in one way."""
+
+    name: str
+    rows: Sequence[Row]
+
+    @property
+    def under_contract(self) -> Sequence[Row]:
+        """Those whose class has a contract that was kept."""
+        return [row for row in self.rows if (row.answer.why.get("contract") or {}).get("kept")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
     """Costs and grades compare on the `compared` rows alone: those with a recording for both ways."""
 
@@ -52,6 +67,40 @@ class Summary:
     def saving(self) -> float:
         """Share in [0, 1] of the premium cost; 0 where nothing was compared."""
         return 1 - self.routed_nanousd / self.premium_nanousd if self.premium_nanousd else 0.0
+
+
+def plain(runs: Sequence[Run], promised: Promised) -> dict[str, Any]:
+    """All of it as JSON values."""
+    return {
+        "replay": True,
+        "contracts": [contract.as_dict() for contract in promised.contracts],
+        "labels": promised.labels,
+        "runs": [_plain_run(run) for run in runs],
+    }
+
+
+def _plain_run(run: Run) -> dict[str, Any]:
+    summary = sum_up(run.rows)
+    told = {name: getattr(summary, name) for name in type(summary).__dataclass_fields__}
+    return {
+        "name": run.name,
+        "summary": {**told, "saving": round(summary.saving, 4)},
+        "rows": [
+            {
+                "prompt": row.prompt.text,
+                "origin": row.prompt.origin,
+                "complexity": row.answer.why["complexity"],
+                "reason": row.answer.why["reason"],
+                "contract": row.answer.why.get("contract"),
+                "model": row.answer.model,
+                "tier": row.answer.tier,
+                "cost_nanousd": row.answer.cost_nanousd,
+                "answer": row.source,
+                "correct": row.correct,
+            }
+            for row in run.rows
+        ],
+    }
 
 
 def row_of(prompt: Prompt, answer: Answer, premium: Card, at: datetime) -> Row:

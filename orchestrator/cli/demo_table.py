@@ -10,9 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.cli.demo_result import Row, sum_up
+from orchestrator.cli.demo_contract import DELTA, EPSILON, Promised
+from orchestrator.cli.demo_result import Row, Run, sum_up
 from orchestrator.cli.screen import money, table, yes_no
-from registry.schema import Card
+from registry.schema import Card, Tier
 
 _COLUMNS = ("", "prompt", "class", "model", "tier", "cost", "right?", "answer replayed from")
 _TIER_STYLES = {"builtin": "green", "local": "green", "mid": "yellow", "premium": "magenta"}
@@ -82,28 +83,62 @@ def _cells(number: int, row: Row, room: int) -> tuple[object, ...]:
     return number, short, answer.why["complexity"], model, tier, cost, right, Text(row.source, style="dim")
 
 
-def show_summary(console: Console, rows: Sequence[Row], premium: Card) -> None:
-    """The whole table, then what was saved, at what loss of right answers, and what these figures rest on."""
-    summary = sum_up(rows)
-    console.print(rows_table(rows, console.width))
-    lines = [
-        ("answered on this machine", f"{summary.local} of {summary.prompts} ({summary.local / summary.prompts:.0%})"),
-        ("cost of all of them", money(summary.total_nanousd)),
-        (f"of the {summary.compared} recorded ones", money(summary.routed_nanousd)),
-        (f"all of those by {premium.id}", money(summary.premium_nanousd)),
-        ("saved", f"{summary.saving:.0%}"),
-        ("right answers, routed", f"{summary.routed_correct} of {summary.compared}"),
-        ("right answers, recorded premium", f"{summary.premium_correct} of {summary.compared}"),
-    ]
-    for name, value in lines:
-        console.print(Text.assemble((f"{name:<30} ", "bold"), value), highlight=False)
+def show_promise(console: Console, promised: Promised) -> None:
+    """What was certified, on what, and what it lets the cheap models answer."""
+    first = promised.contracts[0]
+    console.print(
+        Text.assemble(
+            ("\nCONTRACT ", "bold green"),
+            f"for the class {first.task_class!r}, certified on recorded outcomes of {promised.labels:,} other "
+            f"questions of the same sets: at least {1 - EPSILON:.0%} of {first.reference}'s quality, with probability "
+            f"{1 - DELTA:.0%}.",
+        )
+    )
+    for contract in promised.contracts:
+        certificate = contract.certificate
+        share = (
+            f"about {certificate.weak_share:.0%} of requests may go to it" if certificate.weak_share else "nothing yet"
+        )
+        words = f"  {contract.weak:<28} {certificate!s}: {share}, for {certificate.epsilon:.0%} of the quality\n"
+        console.print(Text(words, style="dim"), end="")
+
+
+def show_summary(console: Console, runs: Sequence[Run], promised: Promised, premium: Card) -> None:
+    """The last run's table, then for each way what it cost and how much was right, and what these figures rest on."""
+    console.print(rows_table(runs[-1].rows, console.width))
+    console.print(points_table(runs, premium))
+    _show_kept(console, runs[-1], premium)
     console.print(
         Text(
             "\nWhat this rests on: the grades and token counts are those recorded for the models named on the right, "
             f"the prices those of the cards of today ({premium.id} for the comparison). A model of today would answer "
-            "differently. The routing is a stated rule, not yet fitted to data: it saves by sending what looks simple "
-            "to a small model, and the right answers show what that costs. Synthetic answers are not compared.",
+            "differently. A contract speaks of the mean over its class, not of these few questions: on so few, chance "
+            "moves the right answers by several. Its score has seen these public questions in training; on traffic of "
+            "your own it has not. Synthetic answers are not compared.",
             style="dim",
         ),
         highlight=False,
     )
+
+
+def points_table(runs: Sequence[Run], premium: Card) -> Table:
+    """The cost–quality points: each way of routing beside always asking the premium model, on the same questions."""
+    last = sum_up(runs[-1].rows)
+    cells: list[tuple[object, ...]] = [
+        (f"always {premium.id}", "0%", money(last.premium_nanousd), f"{last.premium_correct} of {last.compared}", "")
+    ]
+    for run in runs:
+        summary = sum_up(run.rows)
+        local = f"{summary.local / summary.prompts:.0%}"
+        right = f"{summary.routed_correct} of {summary.compared}"
+        cells.append((run.name, local, money(summary.routed_nanousd), right, f"{summary.saving:.0%}"))
+    columns = ("routed", "on this machine", f"cost of {last.compared}", "right answers", "saved")
+    return table(columns, cells, right=columns[1:])
+
+
+def _show_kept(console: Console, run: Run, premium: Card) -> None:
+    rows = [row for row in run.under_contract if row.correct is not None]
+    right, best = sum(bool(row.correct) for row in rows), sum(row.prompt.answers[Tier.PREMIUM].correct for row in rows)
+    if best:
+        words = f"{len(rows)} questions stood under the contract: {right} right, {premium.id} alone {best}"
+        console.print(Text(f"{words} ({right / best:.0%}; promised on average: {1 - EPSILON:.0%})."), highlight=False)

@@ -11,7 +11,7 @@ from orchestrator.core.types import Attempt, Plan
 # One repeat on the last rung: a second failure of the same model seconds later is rarely chance.
 _TRIES_ON_LAST_RUNG = 2
 # Refused, empty, not in the schema: an answer of this grade is as good as a failure.
-_BROKEN = 0.3
+BROKEN = 0.3
 _RETRYABLE = frozenset({"rate_limited", "provider_unreachable", "provider_error", "timeout"})
 
 
@@ -41,7 +41,7 @@ def next_rung(plan: Plan, attempts: Sequence[Attempt]) -> Step:
     last = attempts[-1]
     if last.error_code is None and _good_enough(plan, last):
         return Step(move=Move.ACCEPT, attempt=len(attempts) - 1)
-    following = _following(plan, last.rung, fallbacks=last.error_code is not None or _grade(last) < _BROKEN)
+    following = _following(plan, last.rung, fallbacks=last.error_code is not None or _grade(last) < BROKEN)
     if following is not None:
         move = Move.ESCALATE if last.error_code is None else Move.FALL_BACK
         return Step(move=move, rung=following)

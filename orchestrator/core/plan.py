@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from orchestrator.core.cascade import BROKEN
 from orchestrator.core.contract import Contract, State, decide
 from orchestrator.core.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
 from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
@@ -146,7 +147,7 @@ class _Chooser:
             )
         promise, kept = self._promised()
         if kept is not None:
-            return Choice(plan=replace(self._plan(kept, why_first(self._read, kept, promise)), promise=promise))
+            return Choice(plan=self._certified(kept, promise))
         choice = self._cheapest()
         return choice if promise is None else replace(choice, plan=replace(choice.plan, promise=promise))
 
@@ -183,6 +184,15 @@ class _Chooser:
         if weak is not None and same_score and decide(certificate, score) == "weak":
             return promise, [weak, reference]
         return promise, [reference]
+
+    def _certified(self, kept: Sequence[Card], promise: Promise | None) -> Plan:
+        """The certificate speaks of the weak model's answers as they are: only a broken one goes on to the reference,
+        unless the request itself asks for a grade."""
+        plan = self._plan(kept, why_first(self._read, kept, promise))
+        if len(kept) > 1:
+            first = replace(plan.rungs[0], threshold=self._request.constraints.min_quality or BROKEN)
+            plan = replace(plan, rungs=(first, *plan.rungs[1:]))
+        return replace(plan, promise=promise)
 
     # -- the prediction -------------------------------------------------------------------------
 

@@ -119,8 +119,10 @@ def _start(
     report = _migrate(database_url)
     progress.done("migrations", _migration_words(report), began_s)
     env = {**program_env(database_url, redis_url, folder.path), **options.env}
+    # onnxruntime leaves a file of its own in the folder for temporary files.
+    work_env = {**env, "TMPDIR": str(folder.run)}
     # Begun together, stopped in reverse: the API ends its requests while the workers still answer them.
-    supervisor.begin(*worker_programs(options.fleets, redis_url, env), *([beat_program(env)] * options.beat))
+    supervisor.begin(*worker_programs(options.fleets, redis_url, work_env), *([beat_program(env)] * options.beat))
     supervisor.start(*api_programs(options.api_processes, listener, folder.run, env, options.app))
     return database_url, redis_url
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.wire.answers import Replay
 from orchestrator.cli.demo import ask_all
+from orchestrator.cli.demo_contract import LOCAL, recorded_labels
 from orchestrator.cli.demo_prompts import OPEN_MODEL, Prompt, Recorded, read_prompts, write_replay
 from orchestrator.cli.demo_result import row_of, sum_up
 from orchestrator.house import House
@@ -87,6 +89,14 @@ def test_costs_and_grades_are_compared_on_recorded_rows_alone() -> None:
     assert summary.saving == 0.5
 
 
+def test_its_labels_were_scored_by_the_artefact_that_scores_its_prompts() -> None:
+    labels = list(recorded_labels("claude-sonnet"))
+    assert len(labels) > 1_400
+    assert {label.scorer for label in labels} == {shipped_predictor().version}  # else: scripts/make-demo-replay
+    assert {model for label in labels for model in label.outcomes} == {LOCAL, "deepseek-chat", "claude-sonnet"}
+    assert all(label.text is None for label in labels)
+
+
 @pytest.mark.slow
 def test_the_demos_prompts_run_through_the_house_and_cost_what_the_ledger_says(house: House, house_cli: Cli) -> None:
     before = json.loads(house_cli("stats", "--json").stdout)["cost_nanousd"]
@@ -118,5 +128,8 @@ def test_the_demo_says_that_it_is_a_replay_and_leaves_nothing_behind(tmp_path: P
     words = "".join(said)
     assert words.startswith("REPLAY No model is asked.")
     assert "saved" in words
-    assert "right answers, recorded premium" in words
+    assert "CONTRACT for the class 'exam'" in words
+    assert "always claude-sonnet" in words
+    assert "under the contract" in words
+    assert "34 questions stood under the contract" in words
     assert list(tmp_path.iterdir()) == []

@@ -199,6 +199,7 @@ def test_below_the_certified_threshold_the_weak_model_answers_first() -> None:
     assert ladder(plan) == [MID, PREMIUM]
     assert plan.promise is not None
     assert (plan.promise.state, plan.promise.kept, plan.promise.score) == ("met", True, 0.09)
+    assert [rung.threshold for rung in plan.rungs[:2]] == [0.3, 0.5]
     assert "the contract (95.0% of claude-sonnet's quality) is met at score +0.090 < +0.100" in plan.reason
 
 
