@@ -21,7 +21,7 @@ Vector = NDArray[np.float32]
 DIMENSIONS = 384
 _MOST_KEPT = 4_096  # 384 float32 each: 6 MB
 _MOST_CHARACTERS = 8_000  # the models read some 256 to 512 tokens
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 5.0
 
 
 class PromptVectors:

@@ -334,3 +334,21 @@ async def test_a_kept_artefact_is_read_by_its_version_and_the_shipped_one_by_its
     assert (await doors.policies[1].predictor(None)) is shipped
     with pytest.raises(NotFound, match="no routing artefact 'abd'"):
         await doors.policies[0].predictor("abd")
+
+
+async def test_an_embedding_model_that_answers_nonsense_gives_no_neighbours_and_no_error(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    await database.open()
+    asked = 0
+
+    def odd(call: Call) -> Scripted:
+        nonlocal asked
+        asked += 1
+        return vectors(call) if asked == 1 else replace(vectors(call), data=[["no", "vector"]])
+
+    neighbours = PostgresNeighbours(database, PromptVectors(one_embedder(EMBEDDER), {"builtin": MemoryProvider(odd)}))
+    await learned(neighbours, "acme", "apple pie", small=1.0)
+    assert list(await neighbours.like("acme", "apple cake", 5)) == []
+    assert asked == 2
+    await neighbours.close()
+    await database.close()

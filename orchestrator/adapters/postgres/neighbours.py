@@ -81,7 +81,9 @@ class PostgresNeighbours:
             return await self._nearest(tenant, card, vector, limit) if card and vector is not None else ()
         except StoreUnavailable as error:
             log.warning("neighbours are not asked: %s", error)
-            return ()
+        except Exception:  # a hint must never be the reason why a request fails
+            log.exception("neighbours are not asked")
+        return ()
 
     async def _nearest(self, tenant: str, card: Card, vector: Vector, limit: int) -> Sequence[Neighbour]:
         wanted = {"tenant": tenant, "model_id": card.id, "vector": vector_text(vector), "limit": limit}
