@@ -104,7 +104,8 @@ def _edges(text: str) -> str:
 def _code(sample: str, words: Sequence[str], lowered: str, *, making: bool) -> float:
     """A lone word is a mention ("what is an API?"); a name of the trade and a verb ask for code."""
     told = set(words)
-    sure = signals.TECH_NAMES.count(told, lowered) + len(signals.CODE_SHAPES.findall(sample))
+    shapes = signals.CODE_SHAPES.findall(sample) if any(map(sample.__contains__, signals.CODE_HINTS)) else ()
+    sure = signals.TECH_NAMES.count(told, lowered) + len(shapes)
     likely = signals.TECH_WORDS.count(told, lowered)
     if not sure:
         return 0.0 if likely < 2 else min(1.0, (likely - 1 + making) / _CODE_ENOUGH)

@@ -53,15 +53,16 @@ def signals(text: str) -> list[float]:
     words, found = text.split(), _shares(text)
     options = options_of(text)
     stem = text[: text.find("\nA")] if options and "\nA" in text else text
-    last = stem.rstrip().rsplit(". ", 1)[-1].lower()
+    last = stem.rstrip().rsplit(". ", 1)[-1].lower().split()
+    numbers = _NUMBER.findall(text)
     found |= {
         "characters": math.log1p(len(text)),
         "words": math.log1p(len(words)),
         "word_length": len(text) / max(1, len(words)),
         "sentences": math.log1p(text.count(". ") + text.count("? ")),
         "lines": math.log1p(text.count("\n")),
-        "numbers": math.log1p(len(_NUMBER.findall(text))),
-        "large_numbers": math.log1p(sum(len(number) > 3 for number in _NUMBER.findall(text))),
+        "numbers": math.log1p(len(numbers)),
+        "large_numbers": math.log1p(sum(len(number) > 3 for number in numbers)),
         "latex": math.log1p(len(_LATEX.findall(text))),
         "code": math.log1p(len(_CODE.findall(text))),
         "negations": math.log1p(len(_NEGATED.findall(stem))),
@@ -72,7 +73,7 @@ def signals(text: str) -> list[float]:
         "repetition": 1 - len(set(words)) / max(1, len(words)),
         "statements": float("Statement" in text or "Scenario" in text),
     }
-    found |= {f"asks_{word}": float(word in last.split()) for word in _ASKS}
+    found |= {f"asks_{word}": float(word in last) for word in _ASKS}
     found |= _option_signals(options)
     return [found[name] for name in SIGNALS]
 

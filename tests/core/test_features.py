@@ -135,3 +135,14 @@ def test_no_pattern_backtracks_on_repeated_characters(piece: str) -> None:
     text = piece * (200_000 // len(piece)) + "x"
     for pattern in PATTERNS:
         assert sum(len(found) for found in pattern.findall(text)) <= len(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from([*signals.CODE_HINTS, "let x ", "x", "(", "\n", " ", "from a ", "var", ">", "1"]), max_size=8
+    )
+)
+def test_no_shape_of_code_is_missed_for_want_of_a_hint(parts: list[str]) -> None:
+    text = "".join(parts)
+    if signals.CODE_SHAPES.search(text):
+        assert any(hint in text for hint in signals.CODE_HINTS)
