@@ -12,6 +12,8 @@ from orchestrator.core.types import Attempt, Plan
 _TRIES_ON_LAST_RUNG = 2
 # Refused, empty, not in the schema: an answer of this grade is as good as a failure.
 BROKEN = 0.3
+# No grade reaches it: an answer that is there only for the next one to be compared with.
+NEVER = 2.0
 _RETRYABLE = frozenset({"rate_limited", "provider_unreachable", "provider_error", "timeout"})
 
 
@@ -39,7 +41,7 @@ def next_rung(plan: Plan, attempts: Sequence[Attempt]) -> Step:
     if not attempts:
         return Step(move=Move.START, rung=0)
     last = attempts[-1]
-    if last.error_code is None and _good_enough(plan, last):
+    if last.error_code is None and _good_enough(plan, attempts):
         return Step(move=Move.ACCEPT, attempt=len(attempts) - 1)
     following = _following(plan, last.rung, fallbacks=last.error_code is not None or _grade(last) < BROKEN)
     if following is not None:
@@ -62,8 +64,10 @@ def _following(plan: Plan, rung: int, *, fallbacks: bool) -> int | None:
     return None
 
 
-def _good_enough(plan: Plan, attempt: Attempt) -> bool:
-    return _grade(attempt) >= plan.rungs[attempt.rung].threshold
+def _good_enough(plan: Plan, attempts: Sequence[Attempt]) -> bool:
+    rung = plan.rungs[attempts[-1].rung]
+    compared = sum(attempt.error_code is None for attempt in attempts[:-1])
+    return compared >= rung.compared and _grade(attempts[-1]) >= rung.threshold
 
 
 def _grade(attempt: Attempt) -> float:

@@ -52,6 +52,13 @@ class State(StrEnum):
     REVOKED = "revoked"  # was met; live labels refuted it: always the reference model
 
 
+class Reads(StrEnum):
+    """What a contract's score is made from."""
+
+    QUERY = "query"
+    ANSWER = "answer"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Certificate:
     """What n labelled rows show. `threshold` is −inf unless met, +inf when every row may go to the weak model;
@@ -75,7 +82,12 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
-    """A promise and its standing. `weak`, `reference` and `scorer` name models and the version of the score."""
+    """A promise and its standing. `weak`, `reference` and `scorer` name models and the version of the score.
+
+    What the score reads: the query, before any model is asked (the predicted gain); or the weak model's answer, after
+    it was asked: then the score is the negative of its grade, compared with the answers of the models in `compared`,
+    which are asked first.
+    """
 
     task_class: str
     weak: str
@@ -83,6 +95,8 @@ class Contract:
     scorer: str
     certificate: Certificate
     certified_at: datetime
+    reads: Reads = Reads.QUERY
+    compared: tuple[str, ...] = ()
 
     @property
     def state(self) -> State:
@@ -90,11 +104,12 @@ class Contract:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; infinities as the words `inf` and `-inf`, which JSON has no numbers for."""
-        plain = {name: getattr(self, name) for name in ("task_class", "weak", "reference", "scorer")}
+        plain = {name: getattr(self, name) for name in ("task_class", "weak", "reference", "scorer", "reads")}
         certificate = {name: getattr(self.certificate, name) for name in self.certificate.__dataclass_fields__}
         if isinf(self.certificate.threshold):
             certificate["threshold"] = str(self.certificate.threshold)
-        return {**plain, "certificate": certificate, "certified_at": self.certified_at.isoformat()}
+        at = self.certified_at.isoformat()
+        return {**plain, "compared": list(self.compared), "certificate": certificate, "certified_at": at}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Contract:
@@ -102,12 +117,16 @@ class Contract:
         told = dict(data["certificate"])
         certificate = Certificate(**{**told, "state": State(told["state"]), "threshold": float(told["threshold"])})
         at = datetime.fromisoformat(data["certified_at"])
-        return Contract(**{**data, "certificate": certificate, "certified_at": at})
+        reads, compared = Reads(data.get("reads", Reads.QUERY)), tuple(data.get("compared", ()))
+        known = {**data, "certificate": certificate, "certified_at": at, "reads": reads, "compared": compared}
+        return Contract(**known)
 
     @property
     def version(self) -> str:
         """16 hex digits over everything the promise says; not over when it was certified."""
-        told = (self.task_class, self.weak, self.reference, self.scorer, self.certificate)
+        told: tuple[object, ...] = (self.task_class, self.weak, self.reference, self.scorer, self.certificate)
+        if self.reads is not Reads.QUERY:
+            told = (*told, str(self.reads), self.compared)
         return blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import inf, nextafter
 
-from orchestrator.core.cascade import BROKEN
-from orchestrator.core.contract import Contract, State, decide
+from orchestrator.core.cascade import BROKEN, NEVER
+from orchestrator.core.contract import Contract, Reads, State, decide
 from orchestrator.core.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
 from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
 from orchestrator.core.policy import RoutingPolicy
@@ -44,6 +45,10 @@ class Asked:
     unavailable: Mapping[str, str]
     last: str | None = None
     bound: bool = False
+    judge: str | None = None
+    """Version of the judge that grades answers."""
+    streamed: bool = False
+    """What is said cannot be unsaid: the first model that speaks has answered, however it is graded."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +151,7 @@ class _Chooser:
                 plan=self._plan([self._ready[self._asked.last]], f"a tool loop stays with {self._asked.last}")
             )
         promise, kept = self._promised()
-        if kept is not None:
+        if promise is not None and kept is not None:
             return Choice(plan=self._certified(kept, promise))
         choice = self._cheapest()
         return choice if promise is None else replace(choice, plan=replace(choice.plan, promise=promise))
@@ -163,36 +168,45 @@ class _Chooser:
         return next((each for each in told if each[1] is not None and len(each[1]) > 1), told[0])
 
     def _ask(self, contract: Contract) -> tuple[Promise, list[Card] | None]:
-        certificate, score = contract.certificate, round(self._read.reading.gain, 6)
-        weak, reference = self._ready.get(contract.weak), self._ready.get(contract.reference)
-        same_score = contract.scorer == self._read.scorer
+        certificate, reads_query = contract.certificate, contract.reads is Reads.QUERY
+        score = round(self._read.reading.gain, 6)
+        same_score = contract.scorer == (self._read.scorer if reads_query else self._asked.judge)
+        met, threshold = contract.state is State.MET, certificate.threshold if reads_query else -certificate.threshold
         promise = Promise(
             task_class=contract.task_class,
-            state=contract.state if same_score or contract.state is not State.MET else State.UNCERTIFIED,
+            state=contract.state if same_score or not met else State.UNCERTIFIED,
             epsilon=certificate.epsilon,
             delta=certificate.delta,
             weak=contract.weak,
             reference=contract.reference,
             version=contract.version,
-            kept=reference is not None,
-            score=score,
-            threshold=certificate.threshold if contract.state is State.MET else None,
+            kept=contract.reference in self._ready,
+            reads=contract.reads,
+            score=score if reads_query else None,
+            threshold=threshold if met else None,
             more_labels=certificate.more_labels,
         )
-        if reference is None:
+        if not promise.kept:
             return promise, None
-        if weak is not None and same_score and decide(certificate, score) == "weak":
-            return promise, [weak, reference]
-        return promise, [reference]
+        cheap = [*contract.compared, contract.weak]
+        may = decide(certificate, score) == "weak" if reads_query else met and not self._asked.streamed
+        if same_score and may and all(model in self._ready for model in cheap):
+            return promise, [self._ready[model] for model in (*cheap, contract.reference)]
+        return promise, [self._ready[contract.reference]]
 
-    def _certified(self, kept: Sequence[Card], promise: Promise | None) -> Plan:
-        """The certificate speaks of the weak model's answers as they are: only a broken one goes on to the reference,
-        unless the request itself asks for a grade."""
-        plan = self._plan(kept, why_first(self._read, kept, promise))
-        if len(kept) > 1:
-            first = replace(plan.rungs[0], threshold=self._request.constraints.min_quality or BROKEN)
-            plan = replace(plan, rungs=(first, *plan.rungs[1:]))
-        return replace(plan, promise=promise)
+    def _certified(self, kept: Sequence[Card], promise: Promise) -> Plan:
+        """One that reads the query speaks of the weak model's answers as they are: only a broken one goes on to the
+        reference, unless the request itself asks for a grade. One that reads the answer says which grade is enough,
+        beside the answers it is compared with."""
+        plan, cheap = self._plan(kept, why_first(self._read, kept, promise)), len(kept) - 1
+        if not cheap:
+            return replace(plan, promise=promise)
+        least = self._request.constraints.min_quality or BROKEN
+        if promise.reads == Reads.ANSWER:  # a score below the threshold is a grade above it
+            least = max(least, nextafter(promise.threshold or 0.0, inf))
+        before = [replace(rung, threshold=NEVER) for rung in plan.rungs[: cheap - 1]]
+        weak = replace(plan.rungs[cheap - 1], threshold=least, compared=cheap - 1)
+        return replace(plan, rungs=(*before, weak, *plan.rungs[cheap:]), promise=promise)
 
     # -- the prediction -------------------------------------------------------------------------
 
@@ -214,6 +228,8 @@ class _Chooser:
                 first.append(card)
         best = max(first, key=lambda card: (scores[card.id].p_adequate, -first.index(card)))
         cheaper = [card for card in (*first, *self._voters) if self._may_come_before(card, best)]
+        if self._asked.streamed:
+            return self._affordable([self._plan([card]) for card in sorted([*cheaper, best], key=self._climb)])
         most = self._policy.max_rungs - 1 - len(self._after)
         sets = [chosen for size in range(most + 1) for chosen in combinations(cheaper, size)]
         plans = [self._plan(sorted([*chosen, best], key=self._climb)) for chosen in sets]
@@ -268,15 +284,19 @@ class _Chooser:
         """The model of the last turn, then the best of the ladder, if better."""
         scores = self._asked.scores
         better = [card for card in self._ladder if scores[card.id].p_adequate > scores[last.id].p_adequate]
+        if self._asked.streamed:
+            return self._plan([last])
         better.sort(key=lambda card: scores[card.id].p_adequate)
         return self._plan([last, *better[-1:]])
 
     # -- rungs ----------------------------------------------------------------------------------
 
     def _plan(self, cards: Sequence[Card], reason: str = "") -> Plan:
-        """These models, then the rest of the ladder for failures."""
+        """These models, then the rest of the ladder for failures: those no worse first."""
         most, taken = self._policy.max_rungs, {card.id for card in cards}
-        rest = [card for card in self._ladder if card.id not in taken][: most - len(cards)]
+        least = self._asked.scores[cards[-1].id].p_adequate
+        left = [card for card in self._ladder if card.id not in taken]
+        rest = sorted(left, key=lambda card: self._asked.scores[card.id].p_adequate < least)[: most - len(cards)]
         if self._after and self._after[0].id not in taken:
             rest = [*rest[: most - len(cards) - 1], *self._after]
         quality, cost, latency = _predicted(cards, self._asked.scores, self._policy)

@@ -78,6 +78,11 @@ class Judge:
         return 0 < threshold <= min(OPEN_BASE, prod(kept.values()))
 
     @property
+    def version(self) -> str:
+        """Of the artefact it was calibrated with; contracts that read the answer name it."""
+        return self.weighing.version if self.weighing else "stated"
+
+    @property
     def reranker(self) -> str:
         """The card whose relevance this judge was calibrated with."""
         return self.weighing.relevance_by if self.weighing else "minilm-l6-builtin"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from orchestrator.core.contract import State
+from orchestrator.core.contract import Reads, State
 from orchestrator.core.score import Read, seen
 from orchestrator.core.types import Features, Promise
 from registry.schema import Card
@@ -19,10 +19,13 @@ def why_ordered(read: Read, ordered: Sequence[Card]) -> str:
     return told + _experience(read, ordered)
 
 
-def why_first(read: Read, cards: Sequence[Card], promise: Promise | None) -> str:
+def why_first(read: Read, cards: Sequence[Card], promise: Promise) -> str:
     """What the contract of the task class said."""
-    assert promise is not None  # noqa: S101 - the caller has one; a contract chose these cards
     share = f"{1 - promise.epsilon:.1%} of {promise.reference}'s quality"
+    if len(cards) > 1 and promise.reads == Reads.ANSWER:
+        asked = " and ".join(card.id for card in cards[:-1])
+        told = f"{asked} first: the contract ({share}) accepts answers graded above {promise.threshold:.3f}"
+        return f"{_class(read)}: {told}{_experience(read, cards)}"
     if len(cards) > 1:
         told = f"the contract ({share}) is met at score {promise.score:+.3f} < {promise.threshold:+.3f}"
         return f"{_class(read)}: {cards[0].id} first, {told}{_experience(read, cards)}"
@@ -30,6 +33,9 @@ def why_first(read: Read, cards: Sequence[Card], promise: Promise | None) -> str
 
 
 def _why_reference(promise: Promise, share: str) -> str:
+    if promise.state == State.MET and promise.reads == Reads.ANSWER:
+        why = "a streamed answer cannot be read first, or a cheap model it needs cannot be called now"
+        return f"the contract ({share}) would read {promise.weak}'s answer first, and cannot: {why}"
     if promise.state == State.MET and promise.threshold is not None and promise.score is not None:
         if promise.score >= promise.threshold:
             return (

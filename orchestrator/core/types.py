@@ -243,12 +243,15 @@ class Rung:
     model_id: str
     threshold: float
     fallback: bool = False
+    compared: int = 0
+    """So many earlier answers must be there to compare with, or this one is not accepted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promise:
     """What the quality contract of a request's task class said of it. `kept` is False where the plan cannot keep it
-    (its reference may not be called); `score` is the request's and, where certified, `threshold` the contract's."""
+    (its reference may not be called). One that reads the query has the request's `score`, and where it is certified
+    its `threshold`; one that reads the answer has the grade above which it accepts as `threshold`."""
 
     task_class: str
     state: str
@@ -258,6 +261,7 @@ class Promise:
     reference: str
     version: str
     kept: bool
+    reads: str = "query"
     score: float | None = None
     threshold: float | None = None
     more_labels: int | None = None

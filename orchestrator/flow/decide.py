@@ -36,11 +36,11 @@ async def remember(deps: Deps, answer: Answer) -> None:
         await deps.conversations.remember(key, answer.answered_by.model_id)
 
 
-async def decide(deps: Deps, request: Request) -> Decision:
+async def decide(deps: Deps, request: Request, *, streamed: bool = False) -> Decision:
     """Raises ModelNotFound, NotEligible, NoModelAvailable."""
     started = deps.clock.monotonic()
     policy = await deps.policies.current()
-    asked, choice = await weigh(deps, request, policy)
+    asked, choice = await weigh(deps, request, policy, streamed=streamed)
     plan = choice.plan
     if request.rule is not None:
         plan = replace(plan, reason=f"{plan.reason}; under rule {request.rule!r}")
@@ -56,7 +56,7 @@ async def decide(deps: Deps, request: Request) -> Decision:
     )
 
 
-async def weigh(deps: Deps, request: Request, policy: RoutingPolicy) -> tuple[Asked, Choice]:
+async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed: bool = False) -> tuple[Asked, Choice]:
     """What is known of the request and its candidates, and the choice made from it. Raises as `decide` does."""
     registry = deps.fleet.registry()
     if request.task is not Task.GENERATE:
@@ -71,6 +71,8 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy) -> tuple[As
         unavailable=deps.fleet.unavailable(),
         last=last,
         bound=bound,
+        judge=deps.judge.version,
+        streamed=streamed,
     )
     choice = choose(asked, policy, registry)
     if not choice.close:

@@ -21,7 +21,7 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
     """
     started = deps.clock.monotonic()
     request = await ruled(deps, request)
-    decision = await decide(deps, request)
+    decision = await decide(deps, request, streamed=True)
     yield decision
     attempts: list[Attempt] = []
     rung = 0

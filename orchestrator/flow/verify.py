@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.core import features
+from orchestrator.core.contract import Reads
 from orchestrator.core.errors import CallFailed
 from orchestrator.core.quality import Evidence, Judge
 from orchestrator.core.score import seen
@@ -34,6 +35,9 @@ async def judged(
     judge = deps.judge
     if request.task is not Task.GENERATE:
         return judge(request, reply), 0
+    if decision.plan.promise is not None and decision.plan.promise.reads == Reads.ANSWER:
+        # Graded as it was when the contract was certified: by the answers alone.
+        return judge(request, reply, Evidence(earlier=tuple(earlier_replies))), 0
     found, cost, latency_ms = await evidence(deps, request, decision, rung, reply, earlier_replies, judge)
     grade = judge(request, reply, found)
     if found.relevance is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.contract import Certificate, Contract, State
+from orchestrator.core.contract import Certificate, Contract, Reads, State
 from orchestrator.core.errors import NotEligible
 from orchestrator.core.features import read
 from orchestrator.core.plan import Asked, Choice, choose
@@ -46,6 +47,8 @@ def chosen(
     near: tuple[Neighbour, ...] = (),
     last: str | None = None,
     bound: bool = False,
+    judge: str | None = None,
+    streamed: bool = False,
     adequate: dict[str, float] | None = None,
     **changes: object,
 ) -> Choice:
@@ -55,7 +58,16 @@ def chosen(
     for model, p in (adequate or {}).items():
         found[model] = replace(found[model], p_adequate=p)
     away = {model: "away" for model in registry().cards if model not in models}
-    known = Asked(request=asked, read=seen, scores=found, unavailable=away, last=last, bound=bound)
+    known = Asked(
+        request=asked,
+        read=seen,
+        scores=found,
+        unavailable=away,
+        last=last,
+        bound=bound,
+        judge=judge,
+        streamed=streamed,
+    )
     return choose(known, policy, registry())
 
 
@@ -301,3 +313,55 @@ def test_inside_a_tool_loop_nothing_moves() -> None:
     plan = chosen("Create a FastAPI server", last=LOCAL, bound=True).plan
     assert ladder(plan) == [LOCAL]
     assert plan.reason == f"a tool loop stays with {LOCAL}"
+
+
+# -- contracts that read the answer ---------------------------------------------------------------------
+
+
+def reading(state: State = State.MET, *, grade: float = 0.62, compared: tuple[str, ...] = (LOCAL,)) -> Contract:
+    """DeepSeek's answer, compared with the local one's, is accepted above this grade."""
+    found = contract(state, threshold=-grade, scorer="judge-1")
+    return replace(found, reads=Reads.ANSWER, compared=compared)
+
+
+def test_a_contract_that_reads_the_answer_asks_the_cheap_models_and_accepts_above_its_grade() -> None:
+    plan = chosen(policy=under(reading()), judge="judge-1", task_class="support").plan
+    assert ladder(plan) == [LOCAL, MID, PREMIUM]
+    assert [rung.threshold for rung in plan.rungs] == [2.0, pytest.approx(0.62), 0.5]
+    assert plan.rungs[1].threshold > 0.62
+    assert [rung.compared for rung in plan.rungs] == [0, 1, 0]
+    assert plan.promise is not None
+    assert (plan.promise.reads, plan.promise.score, plan.promise.threshold) == ("answer", None, 0.62)
+    assert "accepts answers graded above 0.620" in plan.reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"judge": "judge-2"},
+        {"judge": "judge-1", "streamed": True},
+        {"judge": "judge-1", "models": (MID, PREMIUM, CREATIVE)},
+    ],
+    ids=["another judge", "a stream", "nobody to compare with"],
+)
+def test_where_the_answer_cannot_be_read_as_certified_the_reference_answers(changes: dict[str, Any]) -> None:
+    plan = chosen(policy=under(reading()), task_class="support", **changes).plan
+    assert ladder(plan) == [PREMIUM]
+
+
+def test_contracts_that_read_the_answer_survive_the_policys_row() -> None:
+    policy = under(reading(), contract())
+    assert RoutingPolicy.from_dict(policy.as_dict()).contracts == policy.contracts
+    assert len({each.version for each in (reading(), reading(compared=()), contract())}) == 3
+
+
+# -- streams --------------------------------------------------------------------------------------------
+
+
+def test_a_streamed_answer_is_planned_as_the_one_model_that_will_have_spoken() -> None:
+    adequate = {LOCAL: 0.7, MID: 0.9, PREMIUM: 0.95}
+    whole, streamed = chosen(adequate=adequate).plan, chosen(adequate=adequate, streamed=True).plan
+    assert ladder(whole) == [LOCAL, MID, PREMIUM]
+    assert ladder(streamed) == [MID]
+    assert streamed.quality == 0.9
+    assert [rung.model_id for rung in streamed.rungs if rung.fallback] == [PREMIUM, LOCAL]
