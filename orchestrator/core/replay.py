@@ -165,16 +165,13 @@ class Table:
             return _refused(refusal.message)
         way = self._way(sat, asked, choice.plan, inf)
         by_contract = choice.plan.promise is not None and not choice.considered
-        ways = (
-            self._by_threshold(sat, asked, policy, choice)
-            if by_contract
-            else self._by_slack(sat, asked, policy, choice)
-        )
+        ways = self._by_threshold(sat, asked, policy, choice) if by_contract else self._by_slack(sat, asked, choice)
+        ways = ways or (replace(way, need=-inf),)  # a rule left no other way
         judged = any(sat.answers[self._index[rung.model_id]] is not None for rung in choice.plan.rungs[:1])
         return Played(
             way=way,
-            ways=ways or (way,),
-            margin=self._margin(ways or (way,)),
+            ways=ways,
+            margin=self._margin(ways),
             complexity=choice.plan.complexity,
             by_contract=by_contract,
             judged=judged,
@@ -182,12 +179,13 @@ class Table:
 
     # -- the ways that were not taken -----------------------------------------------------------
 
-    def _by_slack(self, sat: Sat, asked: Asked, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
-        plans = sorted(choice.considered, key=lambda plan: (plan.cost_nanousd or 0, -(plan.quality or 0.0)))
+    def _by_slack(self, sat: Sat, asked: Asked, choice: Choice) -> tuple[Way, ...]:
+        """A plan's need is by how much it misses the target, as a share of the best plan's quality."""
+        plans = sorted(choice.considered, key=_preferred)
         best = max((plan.quality or 0.0 for plan in plans), default=0.0)
-        slack = policy.slack[choice.plan.complexity]
+        target = choice.target or 0.0
         return tuple(
-            self._way(sat, asked, plan, -inf if plan.quality == best else 1 - (plan.quality or 0.0) / best - slack)
+            self._way(sat, asked, plan, -inf if plan.quality == best else (target - (plan.quality or 0.0)) / best)
             for plan in plans
         )
 
@@ -253,6 +251,12 @@ class Table:
 
     def _reply(self, sat: Sat, seat: int) -> Reply:
         return Reply(usage=sat.usage[seat], text=sat.answers[seat])
+
+
+def _preferred(plan: Plan) -> tuple[int, float, int, tuple[str, ...]]:
+    """As the choice prefers them: the cheapest, then the best, the fastest, the name."""
+    names = tuple(rung.model_id for rung in plan.rungs)
+    return plan.cost_nanousd or 0, -(plan.quality or 0.0), plan.latency_ms or 0, names
 
 
 def _at_threshold(contract: Contract, threshold: float) -> Contract:

@@ -152,6 +152,23 @@ def test_the_operators_rules_hold_in_a_replay() -> None:
     assert played.way.first == BIG
 
 
+def test_a_rule_that_names_a_model_leaves_one_way_and_no_strictness_changes_it() -> None:
+    named = [Rule(name="always", model=CARDS[name]) for name in ("small", "big")]
+    small, big = (play(row(HARD), RoutingPolicy(rules=(rule,)))[1] for rule in named)
+    assert (small.way.first, len(small.ways), small.margin) == (SMALL, 1, -2.0)
+    assert (big.way.first, len(big.ways), big.margin) == (BIG, 1, 2.0)
+
+
+def test_a_rule_that_asks_for_quality_moves_the_target_and_so_the_need() -> None:
+    plain, asking = (
+        play(row(), RoutingPolicy(rules=rules))[1] for rules in ((), (Rule(name="good", min_quality=0.95),))
+    )
+    assert plain.way.first == SMALL
+    assert (plain.way.first, asking.way.first) == (SMALL, FAIR)
+    plainly, asked = (next(way for way in one.ways if way.first == SMALL) for one in (plain, asking))
+    assert plainly.need <= 0 < asked.need
+
+
 def test_a_card_without_a_price_is_refused_and_named() -> None:
     unpriced = load().get("gpt-4o").model_copy(update={"id": "unpriced", "aliases": (), "roles": (), "prices": ()})
     registry = load().with_cards([unpriced])
