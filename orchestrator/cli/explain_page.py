@@ -16,6 +16,7 @@ Told = Mapping[str, Any]
 
 _PROMPT_CHARACTERS = 200
 _SHOWN_NEIGHBOURS = 5
+_SHOWN_MODELS = 6
 _TIER_STYLES = {"builtin": "green", "local": "green", "mid": "yellow", "premium": "magenta"}
 _STATES = {
     "met": "certified on labels",
@@ -117,29 +118,33 @@ def _reading(told: Told) -> RenderableType:
 
 
 def _candidates(told: Told) -> RenderableType:
-    """Who was predicted, row by row; who was not, in one line per reason."""
-    scored = [one for one in told["candidates"] if one["p_adequate"] is not None]
-    rows = [
-        (
-            Text(
-                "●" if one["standing"] == "in_plan" else "○", style="green" if one["standing"] == "in_plan" else "dim"
-            ),
-            Text(one["model"], style=_TIER_STYLES.get(one["tier"], "")),
-            one["tier"],
-            _share(one["p_adequate"]),
-            one["output_tokens"],
-            _cost(one["cost_nanousd"]),
-            _time(one["latency_ms"]),
-            one["why_not"] or f"in a plan; ability {one['ability_from']}{_experience(one)}",
-        )
-        for one in scored
-    ]
-    columns = ("", "model", "tier", "right", "tokens out", "cost", "time", "why, or why not")
+    """Who a plan would ask and who was refused, row by row; the rest in one line per reason."""
+    shown = [one for one in told["candidates"] if one["standing"] == "in_plan" or _is_refused(one)]
     parts: list[RenderableType] = []
-    if rows:
-        parts.append(table(columns, rows, right=("right", "tokens out", "cost", "time")))
-    parts += [Text(line, style="dim") for line in _others(told["candidates"])]
-    return Group(*parts)
+    if shown:
+        numbers = ("right", "cost", "time")
+        made = table(("", "model", "tier", *numbers, "why, or why not"), map(_candidate, shown), right=numbers)
+        made.columns[1].no_wrap = True
+        parts.append(made)
+    rest = [one for one in told["candidates"] if one not in shown]
+    return Group(*parts, *(Text(line, style="dim") for line in _others(rest)))
+
+
+def _is_refused(one: Told) -> bool:
+    return one["standing"] == "refused" and one["p_adequate"] is not None
+
+
+def _candidate(one: Told) -> Sequence[str | Text]:
+    planned = one["standing"] == "in_plan"
+    return (
+        Text("●" if planned else "✗", style="green" if planned else "yellow"),
+        Text(one["model"], style=_TIER_STYLES.get(one["tier"], "")),
+        one["tier"],
+        _share(one["p_adequate"]),
+        _cost(one["cost_nanousd"]),
+        _time(one["latency_ms"]),
+        one["why_not"] or f"ability {one['ability_from']}{_experience(one)}",
+    )
 
 
 def _experience(one: Told) -> str:
@@ -151,10 +156,11 @@ def _experience(one: Told) -> str:
 def _others(candidates: Sequence[Told]) -> Iterable[str]:
     by_reason: dict[str, list[str]] = {}
     for one in candidates:
-        if one["p_adequate"] is None:
-            by_reason.setdefault(one["why_not"] or "not predicted", []).append(one["model"])
+        predicted = f" {_share(one['p_adequate'])}" if one["p_adequate"] is not None else ""
+        by_reason.setdefault(one["why_not"] or "not predicted", []).append(f"{one['model']}{predicted}")
     for reason, models in by_reason.items():
-        yield f"○ {', '.join(models)}: {reason}"
+        more = f" and {len(models) - _SHOWN_MODELS} more (--json names them)" if len(models) > _SHOWN_MODELS + 1 else ""
+        yield f"○ {', '.join(models[:_SHOWN_MODELS] if more else models)}{more}: {reason}"
 
 
 def _plans(told: Told) -> RenderableType:

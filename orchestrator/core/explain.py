@@ -167,7 +167,7 @@ def _ability_from(card: Card, policy: RoutingPolicy) -> str:
         return "learned from labels"
     if card.quality_prior is not None:
         return f"its card's quality prior, {card.quality_prior:g}"
-    return f"stated for its tier, {policy.tier_strength[card.tier]:g}"
+    return f"its tier's stated {policy.tier_strength[card.tier]:g}"
 
 
 def _plans(choice: Choice) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ REPLICATES = 1_000
 _PER = 1_000  # requests a cost is told for
 _SWEEP = tuple(round(step / 50 - 1, 2) for step in range(101))
 _ALWAYS = "always "
+_ROUNDING = 1e-9  # means of equal sums differ by this much with the order of their rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,7 +179,7 @@ class Ground:
 
     def _order(self, replay: Replay) -> dict[str, Interval] | None:
         weak, strong = self._quality[:, self.seating.weak], self._quality[:, self.seating.strong]
-        if strong.mean() <= weak.mean():
+        if strong.mean() - weak.mean() <= _ROUNDING:
             return None
         ordering = Ordering(weak, strong, replay.margin)
         return self._intervals(

@@ -56,7 +56,7 @@ def test_every_feature_comes_with_what_it_means() -> None:
 def test_the_candidates_say_why_and_why_not() -> None:
     told = by_model(explained(request("What is the capital of France?")))
     assert (told["llama-3.2-1b-instruct"]["standing"], told["llama-3.2-1b-instruct"]["why_not"]) == ("in_plan", None)
-    assert told["llama-3.2-1b-instruct"]["ability_from"] == "stated for its tier, 0.45"
+    assert told["llama-3.2-1b-instruct"]["ability_from"] == "its tier's stated 0.45"
     assert told["gpt-4o"]["why_not"] == "not on the policy's ladder for simple"
     assert told["claude-opus-5-5"]["why_not"] == "no ladder of the policy leads to it; a request may name it"
     assert told["claude-haiku-5-5"]["why_not"] == "its key is not set"
