@@ -26,7 +26,7 @@ _STYLE = """
 """
 _SVG_STYLE = """
 .pennyroute{background:var(--paper);font:13px system-ui,-apple-system,"Segoe UI",sans-serif;max-width:100%;height:auto}
-.pennyroute text{fill:var(--ink);paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+.pennyroute text{fill:var(--ink)}.pennyroute .halo{fill:none;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}
 .pennyroute .dim{fill:var(--dim)}.pennyroute .grid{stroke:var(--grid)}
 .pennyroute .mark{fill:var(--paper);stroke:var(--ink);stroke-width:1.6}.pennyroute .dash{stroke:var(--dim);
 stroke-dasharray:5 4;fill:none;stroke-width:1.4}.pennyroute .lead{stroke:var(--dim);stroke-width:.8}
@@ -220,7 +220,9 @@ def _names(spots: Sequence[Spot], x: _Axis, y: _Axis) -> Iterable[str]:
             yield f'<line class="lead" x1="{at_x}" y1="{y(spot.y)}" x2="{end:g}" y2="{at_y:g}"/>'
         anchor = "end" if left else "start"
         shown = escape(spot.name)
-        yield f'<text x="{at_x + (-12 if left else 12):g}" y="{at_y:g}" text-anchor="{anchor}">{shown}</text>'
+        place = f'x="{at_x + (-12 if left else 12):g}" y="{at_y:g}" text-anchor="{anchor}"'
+        yield f'<text class="halo" aria-hidden="true" {place}>{shown}</text>'  # lines would cross the name otherwise
+        yield f"<text {place}>{shown}</text>"
 
 
 def _described(spots: Sequence[Spot]) -> str:
