@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -190,6 +190,8 @@ class Label:
     inclusion: float = 1.0
     source: str = "person"
     created_at: datetime | None = None
+    answers: Mapping[str, str] = field(default_factory=dict)
+    """Model → its answer, where texts are kept: what contracts that read the answer are certified on."""
 
 
 class Labels(Protocol):

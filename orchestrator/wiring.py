@@ -148,16 +148,18 @@ class Desk:
     clock: Clock
     labels: Labels
     policies: Policies
+    judge: Judge
 
 
 @asynccontextmanager
 async def open_desk(database_url: str | None) -> AsyncIterator[Desk]:
     """On this database; None: on nothing, where only a dry run makes sense. Raises StoreUnavailable, ConfigError."""
     if database_url is None:
-        yield Desk(clock=SystemClock(), labels=MemoryLabels(), policies=MemoryPolicies())
+        yield Desk(clock=SystemClock(), labels=MemoryLabels(), policies=MemoryPolicies(), judge=shipped_judge())
         return
     async with _database(database_url) as database:
-        yield Desk(clock=SystemClock(), labels=PostgresLabels(database), policies=PostgresPolicies(database))
+        labels, policies = PostgresLabels(database), PostgresPolicies(database)
+        yield Desk(clock=SystemClock(), labels=labels, policies=policies, judge=shipped_judge())
 
 
 def shipped() -> tuple[Predictor, Judge]:

@@ -18,7 +18,7 @@ from orchestrator.cli.database import DatabaseUrl, find_database
 from orchestrator.cli.screen import AsJson, note, screen, show_json, table
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.cli.simulate_files import LOG, read_file
-from orchestrator.core.contract import Contract, State
+from orchestrator.core.contract import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.recorded import Recorded
 from orchestrator.flow.certify import Certified, Promised, Say, certified, put_in_force, revoke
@@ -76,6 +76,13 @@ def certify_command(
     learn: Annotated[
         bool, typer.Option("--learn", help="First learn a score of your own from half of the labels.")
     ] = False,
+    read_answer: Annotated[
+        bool, typer.Option("--read-answer", help="Let the weak model answer first, and its graded answer decide.")
+    ] = False,
+    compared: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="With --read-answer: a cheap model asked before it, to agree or not."),
+    ] = None,
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="RECORDED=CARD", help="Which model a name in FILE stands for; repeat per model."),
@@ -95,6 +102,10 @@ def certify_command(
     The contract is **met** where the labels show, with probability 1 − delta, that requests scored below a threshold
     may go to the weak model; else the reference keeps answering, and what is missing is said. Certify again only on
     new labels: each try spends its own delta. Live labels (`pennyroute label`) watch it and revoke it.
+
+    With `--read-answer` the weak model is always asked, and the grade of its answer decides; with `--compared` other
+    cheap models are asked before it and the grade says whether they agree. That certifies far more than the query
+    alone where answers can be compared, and costs the cheap calls. Lines then need `"answers": {model: text}`.
 
     A running API follows within seconds. A dry run on a file needs no database. Rows that the score itself was
     trained on prove nothing: the shipped one knows the public routing sets (the last example only shows the form).
@@ -119,9 +130,12 @@ def certify_command(
         reference=_card(registry, reference, "--reference"),
         epsilon=epsilon,
         delta=delta,
+        reads=Reads.ANSWER if read_answer or compared else Reads.QUERY,
+        compared=tuple(_card(registry, name, "--compared") for name in compared or ()),
     )
-    if promised.weak == promised.reference:
-        raise InvalidInput(f"{promised.weak} is both the weak model and the reference; name two.", field="reference")
+    named = (promised.weak, promised.reference, *promised.compared)
+    if len(set(named)) < len(named):
+        raise InvalidInput(f"{', '.join(named)}: one of them is named twice; name different models.", field="reference")
     labels = None if data == LOG else _labels(read_file(Path(data), scale).rows, task_class, _mapped(registry, map_))
     url = _database(database_url, data_dir, needed=labels is None or not dry_run)
     with _progress(quiet=as_json) as say:
@@ -195,9 +209,16 @@ def _labels(rows: Sequence[Recorded], task_class: str, cards: Mapping[str, str])
             task_class=task_class,
             outcomes={cards.get(name, name): outcome.quality for name, outcome in row.outcomes.items()},
             text=row.text,
+            answers=_answers(row, cards),
         )
         for number, row in enumerate(rows)
     ]
+
+
+def _answers(row: Recorded, cards: Mapping[str, str]) -> dict[str, str]:
+    """Where only the final answer was kept, the shortest answer that comes to it."""
+    finals = {name: f"The answer is {each.final}." for name, each in row.outcomes.items() if each.final is not None}
+    return {cards.get(name, name): text for name, text in {**finals, **row.answers}.items()}
 
 
 def _mapped(registry: Registry, pairs: Sequence[str] | None) -> dict[str, str]:
@@ -244,7 +265,7 @@ def _show(made: Certified, contract: Contract, dry_run: bool) -> None:
         ("labels", f"{certificate.n:,}{f', {made.left_out:,} left out' if made.left_out else ''}"),
     ]
     if good:
-        threshold = "every score" if isinf(certificate.threshold) else f"scores below {certificate.threshold:+.4f}"
+        threshold = _threshold(contract)
         facts.append((contract.weak, f"answers {certificate.weak_share:.1%} of requests: {threshold}"))
         facts.append(("margin", f"{certificate.margin:+.4f} of quality above the promise, on these labels"))
     if made.figures:
@@ -256,6 +277,13 @@ def _show(made: Certified, contract: Contract, dry_run: bool) -> None:
     note("Nothing was changed (--dry-run)." if dry_run else "In force: a running API follows within seconds.")
     if made.figures and not dry_run:
         note("Contracts certified with another score now wait to be certified again; their references answer.")
+
+
+def _threshold(contract: Contract) -> str:
+    threshold = contract.certificate.threshold
+    if isinf(threshold):
+        return "every answer" if contract.reads is Reads.ANSWER else "every score"
+    return f"grades above {-threshold:.4f}" if contract.reads is Reads.ANSWER else f"scores below {threshold:+.4f}"
 
 
 def _words(contract: Contract) -> str:

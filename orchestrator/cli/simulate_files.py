@@ -52,7 +52,7 @@ def read_file(file: Path, scale: float) -> Source:
         return Source(name=file.name, rows=rows)
     with _lines(beside) as lines:
         answers = read_answers(lines, beside.name)
-    rows = [replace(row, answers=answers[row.id]) if row.id in answers else row for row in rows]
+    rows = [replace(row, answers={**row.answers, **answers[row.id]}) if row.id in answers else row for row in rows]
     found = sum(bool(row.answers) for row in rows)
     return Source(name=file.name, rows=rows, notes=(f"{beside.name} holds raw answers to {found:,} of the rows.",))
 

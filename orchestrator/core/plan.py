@@ -197,16 +197,17 @@ class _Chooser:
     def _certified(self, kept: Sequence[Card], promise: Promise) -> Plan:
         """One that reads the query speaks of the weak model's answers as they are: only a broken one goes on to the
         reference, unless the request itself asks for a grade. One that reads the answer says which grade is enough,
-        beside the answers it is compared with."""
+        beside the answers it is compared with. The reference's own answer is what was promised, if it is one at all."""
         plan, cheap = self._plan(kept, why_first(self._read, kept, promise)), len(kept) - 1
-        if not cheap:
-            return replace(plan, promise=promise)
         least = self._request.constraints.min_quality or BROKEN
+        reference = replace(plan.rungs[cheap], threshold=least)
+        if not cheap:
+            return replace(plan, rungs=(reference, *plan.rungs[1:]), promise=promise)
         if promise.reads == Reads.ANSWER:  # a score below the threshold is a grade above it
             least = max(least, nextafter(promise.threshold or 0.0, inf))
         before = [replace(rung, threshold=NEVER) for rung in plan.rungs[: cheap - 1]]
         weak = replace(plan.rungs[cheap - 1], threshold=least, compared=cheap - 1)
-        return replace(plan, rungs=(*before, weak, *plan.rungs[cheap:]), promise=promise)
+        return replace(plan, rungs=(*before, weak, reference, *plan.rungs[cheap + 1 :]), promise=promise)
 
     # -- the prediction -------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Reads recorded outcomes: which model answered which request how well. Takes lines; opens no file.
 
 Two shapes, one JSON object a line: a benchmark's `{"query", "in_tok", "split_key", "models": {name: {"score" or
-"score_fixed", "out_tok", "in_tok", "usd"}}}`, and a label's `{"text", "outcomes": {name: quality}}`.
+"score_fixed", "out_tok", "in_tok", "usd", "pred"}}}`, and a label's `{"text", "outcomes": {name: quality}}`; either
+with `"answers": {name: text}` where raw answers were kept.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ _MOST_USD = 1_000_000.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """One model's answer to one request: its quality in [0, 1]; tokens and dollars where they were recorded."""
+    """One model's answer to one request: its quality in [0, 1]; tokens, dollars and the final answer it came to where
+    they were recorded."""
 
     quality: float
     output_tokens: int | None = None
     input_tokens: int | None = None
     usd: float | None = None
+    final: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +114,7 @@ def _row(told: Mapping[str, Any], at: _Field, unnamed: str, scale: float) -> Rec
         outcomes=outcomes,
         input_tokens=_tokens(told, "in_tok", "in_tok", at),
         task_class=_key(told, "task_class", at),
+        answers=_kept_answers(told, at),
     )
 
 
@@ -129,6 +133,7 @@ def _models(told: Mapping[str, Any], at: _Field, scale: float) -> Mapping[str, O
             output_tokens=_tokens(answer, "out_tok", f"{path}.out_tok", at),
             input_tokens=_tokens(answer, "in_tok", f"{path}.in_tok", at),
             usd=_usd(answer.get("usd"), f"{path}.usd", at),
+            final=_final(answer.get("pred")),
         )
     return found
 
@@ -136,6 +141,19 @@ def _models(told: Mapping[str, Any], at: _Field, scale: float) -> Mapping[str, O
 def _outcomes(told: Mapping[str, Any], at: _Field, scale: float) -> Mapping[str, Outcome]:
     given = _mapping(told, "outcomes", at)
     return {name: Outcome(quality=_quality(value, f"outcomes.{name}", at, scale)) for name, value in given.items()}
+
+
+def _final(found: object) -> str | None:
+    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) and found != "" else None
+
+
+def _kept_answers(told: Mapping[str, Any], at: _Field) -> Mapping[str, str]:
+    found = told.get("answers")
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+        raise at.wrong("answers", found, "an object of texts, one per model")
+    return found
 
 
 def _mapping(told: Mapping[str, Any], name: str, at: _Field) -> Mapping[str, Any]:

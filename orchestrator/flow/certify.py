@@ -12,12 +12,15 @@ from uuid import UUID
 
 from orchestrator.core import contract as contracts
 from orchestrator.core import evaluate, learn, predict
-from orchestrator.core.contract import Contract, State
+from orchestrator.core.contract import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NotFound
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.predict import Predictor
+from orchestrator.core.quality import Evidence, Judge
+from orchestrator.core.types import Message, Reply, Request
 from orchestrator.flow.label import first_watch, in_force
 from orchestrator.ports import Clock, Label, Labels, Policies
+from registry.schema import Task, Usage
 
 _SCORE_DIGITS = 6  # a request's score is rounded so, and so is a label's
 
@@ -25,7 +28,7 @@ Say = Callable[[str], None]
 
 
 class Desk(Protocol):
-    """The doors that certifying opens."""
+    """The doors that certifying opens, and the judge that will grade the answers."""
 
     @property
     def clock(self) -> Clock: ...
@@ -33,18 +36,23 @@ class Desk(Protocol):
     def labels(self) -> Labels: ...
     @property
     def policies(self) -> Policies: ...
+    @property
+    def judge(self) -> Judge: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promised:
     """What is to be promised of a task class: `weak` may answer where quality stays at least (1 − epsilon) ×
-    `reference`'s, with probability 1 − delta over the labels."""
+    `reference`'s, with probability 1 − delta over the labels. `reads` says what decides: the query, or the weak
+    model's answer beside those of the models in `compared`."""
 
     task_class: str
     weak: str
     reference: str
     epsilon: float
     delta: float
+    reads: Reads = Reads.QUERY
+    compared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,11 +87,21 @@ async def certify(
     delta: float,
     labels: Sequence[Label] | None = None,
     learn: bool = False,
+    reads: Reads = Reads.QUERY,
+    compared: tuple[str, ...] = (),
     by: str,
 ) -> Contract:
     """The contract in force, in place of the one of the same class and weak model. Labels: those given, else all of
     the class, of one tenant or of all (None). Raises InvalidInput, NotFound (no label has both outcomes)."""
-    promised = Promised(task_class=task_class, weak=weak, reference=reference, epsilon=epsilon, delta=delta)
+    promised = Promised(
+        task_class=task_class,
+        weak=weak,
+        reference=reference,
+        epsilon=epsilon,
+        delta=delta,
+        reads=reads,
+        compared=compared,
+    )
     found = await desk.labels.of_class(tenant, task_class) if labels is None else labels
     return await put_in_force(desk, await certified(desk, promised, found, learned=learn), by)
 
@@ -98,6 +116,12 @@ async def certified(
     if not both:
         raise NotFound(_nobody_judged(promised, labels))
     say(f"{len(both):,} of {len(labels):,} labels know both models' outcomes")
+    if promised.reads is Reads.ANSWER:
+        if learned:
+            raise InvalidInput(
+                "a score is learned from queries; a contract that reads answers needs none.", field="learn"
+            )
+        return await asyncio.to_thread(_graded, desk.judge, promised, both, desk.clock.now(), say)
     version = None if learned else (await desk.policies.current()).scorer
     predictor = await desk.policies.predictor(version)  # what is learned starts from the shipped one, each time
     make = _learned if learned else _measured
@@ -181,6 +205,47 @@ def _measured(predictor: Predictor, promised: Promised, labels: Sequence[Label],
         certified_at=now,
     )
     return Certified(contract=contract, left_out=len(labels) - len(scored.scores), least_inclusion=least)
+
+
+def _graded(judge: Judge, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:
+    """On how the weak model's answers are graded, as they will be in service: compared with the same models'."""
+    asked = (promised.weak, *promised.compared)
+    told = [each for each in labels if each.text and all(model in each.answers for model in asked)]
+    if not told:
+        raise InvalidInput(
+            f"none of {len(labels)} labels has a text and the answers of {' and '.join(asked)}. Send labels of "
+            "requests that asked them all, or with `answers`.",
+            field="answers",
+        )
+    say(f"grading {len(told):,} answers of {promised.weak}")
+    least = min(each.inclusion for each in told)
+    certificate = contracts.certify(
+        [-_grade(judge, each, promised) for each in told],
+        [each.outcomes[promised.weak] for each in told],
+        [each.outcomes[promised.reference] for each in told],
+        epsilon=promised.epsilon,
+        delta=promised.delta,
+        inclusion=[each.inclusion for each in told] if least < 1 else None,
+        least_inclusion=least,
+    )
+    contract = Contract(
+        task_class=promised.task_class,
+        weak=promised.weak,
+        reference=promised.reference,
+        scorer=judge.version,
+        certificate=certificate,
+        certified_at=now,
+        reads=Reads.ANSWER,
+        compared=promised.compared,
+    )
+    return Certified(contract=contract, left_out=len(labels) - len(told), least_inclusion=least)
+
+
+def _grade(judge: Judge, label: Label, promised: Promised) -> float:
+    asked = Request(id=label.id, task=Task.GENERATE, messages=(Message(role="user", content=label.text or ""),))
+    earlier = tuple(Reply(usage=Usage(), text=label.answers[model]) for model in promised.compared)
+    reply = Reply(usage=Usage(), text=label.answers[promised.weak])
+    return judge(asked, reply, Evidence(earlier=earlier)).value
 
 
 def _learned(predictor: Predictor, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:

@@ -1,6 +1,6 @@
-"""Explains a choice as `route` would make it now: same rules, same policy, same doors. Calls no provider, holds no money.
+"""Explains a choice as `route` would make it now: same rules, policy, doors. Calls no provider, holds no money.
 
-Past prompts like it are looked up exactly where routing would look them up, which may embed the text on our own machine.
+Past prompts like it are looked up exactly where routing would look them up, which may embed the text on our machine.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ async def label(deps: Deps, given: Label) -> Standing:
     (no such request of this tenant), StoreUnavailable."""
     _check(given)
     known = await _completed(deps, given)
-    kept = known if deps.limits.store_texts else replace(known, text=None)
+    kept = known if deps.limits.store_texts else replace(known, text=None, answers={})
     new = await deps.labels.add(kept)
     if new and known.text:
         await deps.neighbours.learn(known.tenant, known)
@@ -77,7 +77,7 @@ async def _completed(deps: Deps, given: Label) -> Label:
         mine = [row for row in rows if row["tenant"] == given.tenant]
         if not mine:
             raise NotFound(f"no inference {given.request_id}; a label names the id of an answer or of an attempt.")
-        given = _with_log(given, _served(mine))
+        given = _with_log(given, _served(mine), mine)
     if not given.task_class:
         told = "a label needs the task class it is about, or the request_id of an answer, whose log tells it."
         raise InvalidInput(told, field="task_class")
@@ -89,13 +89,14 @@ def _served(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return max(rows, key=lambda row: (bool(row["accepted"]), row["error_code"] is None, row["quality_score"] or 0.0))
 
 
-def _with_log(given: Label, row: Mapping[str, Any]) -> Label:
+def _with_log(given: Label, row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Label:
     promise: Mapping[str, Any] = row["contract"] or {}
     return replace(
         given,
         request_id=UUID(str(row["request_id"])),
         task_class=given.task_class or row["task_class"] or row["complexity"],
         text=given.text or (last_ask(row["input"]) if row["input"] else None),
+        answers={**{each["model_id"]: each["output"] for each in rows if each["output"]}, **given.answers},
         score=promise.get("score"),
         scorer=promise.get("scorer") or row["scorer"],
         served=row["model_id"] if row["error_code"] is None else None,

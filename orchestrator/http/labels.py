@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isinf
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -27,6 +27,7 @@ router = APIRouter()
 _MOST_MODELS = 64
 _MOST_CHARACTERS = 100_000
 
+T = TypeVar("T")
 Quality = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -40,6 +41,9 @@ class LabelBody(Strict):
     request_id: UUID | None = None
     task_class: str | None = Field(None, min_length=1, max_length=64)
     text: str | None = Field(None, min_length=1, max_length=_MOST_CHARACTERS, description="what was asked")
+    answers: dict[
+        Annotated[str, Field(min_length=1, max_length=200)], Annotated[str, Field(max_length=_MOST_CHARACTERS)]
+    ] = Field(default_factory=dict, max_length=_MOST_MODELS, description="model → what it answered")
     inclusion: float = Field(1.0, gt=0, le=1, description="the probability with which this request was chosen")
     source: str = Field("person", min_length=1, max_length=64, description="who judged: person, tests, judge-model")
     id: UUID | None = Field(None, description="your own id: sent twice, a label counts once")
@@ -66,7 +70,7 @@ async def list_contracts(request: Request, state: AppState) -> Response:
 
 def contract_body(contract: Contract) -> dict[str, Any]:
     """`threshold`: scores below it go to the weak model; null where none does, or where all do (then `weak_share`
-    is 1)."""
+    is 1). The score of a contract that reads the answer is the negative of the answer's grade."""
     certificate = contract.certificate
     return {
         "task_class": contract.task_class,
@@ -82,6 +86,8 @@ def contract_body(contract: Contract) -> dict[str, Any]:
         "margin": certificate.margin,
         "more_labels": certificate.more_labels,
         "threshold": None if isinf(certificate.threshold) else certificate.threshold,
+        "reads": contract.reads,
+        "compared": list(contract.compared),
         "scorer": contract.scorer,
         "version": contract.version,
         "certified_at": contract.certified_at,
@@ -99,7 +105,8 @@ def promise_words(contract: Contract) -> str:
 def standing_words(contract: Contract) -> str:
     certificate, weak, reference = contract.certificate, contract.weak, contract.reference
     if contract.state is State.MET:
-        return f"met: {weak} may answer about {certificate.weak_share:.0%} of requests"
+        how = f", where it is graded well beside {' and '.join(contract.compared)}" if contract.compared else ""
+        return f"met: {weak} may answer about {certificate.weak_share:.0%} of requests{how}"
     if contract.state is State.REVOKED:
         return f"revoked: live labels or an operator refuted it; {reference} answers"
     if contract.state is State.UNCERTIFIED:
@@ -131,23 +138,24 @@ def _label(deps: Deps, key: ApiKey, body: LabelBody) -> Label:
         id=body.id or deps.clock.new_id(),
         tenant=key.tenant,
         task_class=body.task_class or "",
-        outcomes=_by_card(deps.fleet.registry(), body.outcomes),
+        outcomes=_by_card(deps.fleet.registry(), body.outcomes, "outcomes"),
         text=body.text,
+        answers=_by_card(deps.fleet.registry(), body.answers, "answers"),
         request_id=body.request_id,
         inclusion=body.inclusion,
         source=body.source,
     )
 
 
-def _by_card(registry: Registry, outcomes: Mapping[str, float]) -> dict[str, float]:
+def _by_card(registry: Registry, told: Mapping[str, T], field: str) -> dict[str, T]:
     """By the ids of the cards: a label under a mistyped name would never be found again."""
-    found: dict[str, float] = {}
-    for name, quality in outcomes.items():
+    found: dict[str, T] = {}
+    for name, value in told.items():
         try:
             model = registry.get(name).id
         except UnknownModel as error:
-            raise InvalidInput(str(error), field=f"outcomes.{name}") from error
+            raise InvalidInput(str(error), field=f"{field}.{name}") from error
         if model in found:
-            raise InvalidInput(f"{model} is named twice, once as {name!r}; give one quality.", field=f"outcomes.{name}")
-        found[model] = quality
+            raise InvalidInput(f"{model} is named twice, once as {name!r}; give one.", field=f"{field}.{name}")
+        found[model] = value
     return found

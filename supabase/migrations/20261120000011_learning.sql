@@ -14,6 +14,7 @@ create table quality_labels (
   source text not null default 'person',
   request_id uuid,
   text text,
+  answers jsonb not null default '{}'::jsonb check (jsonb_typeof(answers) = 'object'),
   created_at timestamptz not null default now()
 );
 create index quality_labels_class on quality_labels (task_class, created_at);
@@ -62,7 +63,7 @@ create function expire_label_texts_v1(p_older_than interval) returns bigint lang
 declare
   v_count bigint;
 begin
-  update quality_labels set text = null where text is not null and created_at < now() - p_older_than;
+  update quality_labels set text = null, answers = '{}' where text is not null and created_at < now() - p_older_than;
   get diagnostics v_count = row_count;
   return v_count;
 end $$;

@@ -97,6 +97,7 @@ async def test_a_label_comes_back_as_it_was_given(doors: Doors) -> None:
         contract_version="0123456789abcdef",
         inclusion=0.1,
         source="review",
+        answers={"small": "It is 4.\nReally.", "large": "Four"},
     )
     assert await doors.labels[0].add(given)
     assert list(await doors.labels[1].of_class("acme", "support")) == [given]

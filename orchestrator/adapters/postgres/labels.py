@@ -24,7 +24,8 @@ class PostgresLabels:
     async def add(self, label: Label) -> bool:
         row = {field.name: getattr(label, field.name) for field in fields(Label)}
         row |= {name: clean(row[name]) for name in _TEXTS}
-        added = await self._database.rows("add_label", **{**row, "outcomes": Jsonb(clean_value(label.outcomes))})
+        row |= {name: Jsonb(clean_value(row[name])) for name in ("outcomes", "answers")}
+        added = await self._database.rows("add_label", **row)
         return bool(added)
 
     async def of_class(self, tenant: str | None, task_class: str) -> Sequence[Label]:

@@ -106,22 +106,22 @@ select expire_texts_v1(make_interval(days => %(keep_days)s)) + expire_label_text
 
 -- name: add_label
 insert into quality_labels (id, tenant, task_class, outcomes, score, scorer, served, contract_version, inclusion, source,
-                            request_id, text, created_at)
+                            request_id, text, answers, created_at)
 values (%(id)s, %(tenant)s, %(task_class)s, %(outcomes)s, %(score)s, %(scorer)s, %(served)s, %(contract_version)s,
-        %(inclusion)s, %(source)s, %(request_id)s, %(text)s, coalesce(%(created_at)s, now()))
+        %(inclusion)s, %(source)s, %(request_id)s, %(text)s, %(answers)s, coalesce(%(created_at)s, now()))
 on conflict (id) do nothing
 returning id
 
 -- name: labels_of_class
 select id, tenant, task_class, outcomes, text, request_id, score, scorer, served, contract_version, inclusion, source,
-       created_at
+       created_at, answers
   from quality_labels
  where task_class = %(task_class)s and (%(tenant)s::text is null or tenant = %(tenant)s)
  order by created_at, id
 
 -- name: labels_with_text
 select id, tenant, task_class, outcomes, text, request_id, score, scorer, served, contract_version, inclusion, source,
-       created_at
+       created_at, answers
   from quality_labels
  where text is not null
  order by created_at desc, id desc
