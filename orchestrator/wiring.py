@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
+from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor, trained_on
 from orchestrator.adapters.blobs import FolderBlobs
 from orchestrator.adapters.cached import CachedKeys, CachedPolicies
 from orchestrator.adapters.clock import SystemClock
@@ -165,6 +165,11 @@ async def open_desk(database_url: str | None) -> AsyncIterator[Desk]:
 def shipped() -> tuple[Predictor, Judge]:
     """The artefacts that come with this version. Raises InvalidInput when they cannot be read."""
     return shipped_predictor(), shipped_judge()
+
+
+def seen_in_training(datasets: Iterable[str]) -> list[str]:
+    """Those of these data sets whose outcomes the shipped predictor was trained on: figures on them flatter it."""
+    return sorted(trained_on() & set(datasets))
 
 
 def unavailable_alone(settings: Settings, registry: Registry) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib.resources import files
 
@@ -14,6 +15,13 @@ from orchestrator.core.quality import Judge
 def shipped_predictor() -> Predictor:
     """What `scripts/train-router` wrote beside the code. Raises InvalidInput when it cannot be read."""
     return load((files("orchestrator.core") / "artefacts" / "router.npz").read_bytes())
+
+
+@cache
+def trained_on() -> frozenset[str]:
+    """Names of the data sets that the shipped predictor has seen outcomes of."""
+    told = json.loads((files("orchestrator.core") / "artefacts" / "router.json").read_text("utf-8"))
+    return frozenset(told["trained_on"])
 
 
 @cache

@@ -51,6 +51,7 @@ class Shown:
     differences: tuple[Difference, ...]
     baselines: tuple[Figures, ...]
     costed: Mapping[str, int]
+    trained_on: Sequence[str]
     choices: int
     took_s: float
     worked_s: float
@@ -90,6 +91,7 @@ def simulate(source: Source, policies: Sequence[Named], given: Given, database_u
         differences=tuple(ground.difference(*first, name, replay) for name, replay in played[1:]),
         baselines=ground.baselines(),
         costed=Counter(how for row in read for how in row.costed),
+        trained_on=wiring.seen_in_training(row.dataset for row in rows if row.dataset),
         choices=len(rows) * len(policies),
         took_s=took_s,
         worked_s=worked_s,

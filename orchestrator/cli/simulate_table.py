@@ -130,6 +130,11 @@ def notes(shown: Shown) -> list[str]:
         f"{shown.seed}. APGR, CPT and regret are about the order of rows between the weak and the strong model.",
         f"Costs: {', '.join(f'{how} ({count:,} answers)' for how, count in shown.costed.items())}.",
     ]
+    if shown.trained_on:
+        found.append(
+            f"The shipped artefacts learned from outcomes of {', '.join(shown.trained_on)}, perhaps these very rows: "
+            "what they read in them flatters a policy here. Rows of your own tell more."
+        )
     if (left_out := len(shown.source.rows) - rows) > 0:
         found.append(f"{left_out:,} rows lack an answer of a model that plays and were left out.")
     found += [f"{one.policy.name}: {told}" for one in shown.simulations for told in _of_policy(one, rows)]
@@ -183,6 +188,7 @@ def to_json(shown: Shown) -> Mapping[str, Any]:
         "against_best": [_difference(one) for one in shown.against_best],
         "differences": [_difference(one) for one in shown.differences],
         "costed": dict(shown.costed),
+        "trained_on": list(shown.trained_on),
         "seconds": round(shown.took_s, 3),
         "notes": notes(shown),
     }

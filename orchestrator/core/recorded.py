@@ -44,6 +44,7 @@ class Recorded:
     outcomes: Mapping[str, Outcome]
     input_tokens: int | None = None
     task_class: str | None = None
+    dataset: str | None = None
     answers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -114,6 +115,7 @@ def _row(told: Mapping[str, Any], at: _Field, unnamed: str, scale: float) -> Rec
         outcomes=outcomes,
         input_tokens=_tokens(told, "in_tok", "in_tok", at),
         task_class=_key(told, "task_class", at),
+        dataset=_key(told, "dataset", at),
         answers=_kept_answers(told, at),
     )
 

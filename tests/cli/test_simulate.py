@@ -158,6 +158,14 @@ def test_without_matplotlib_it_says_how_to_get_it_before_any_work(
     assert not (tmp_path / "chart.png").exists()
 
 
+def test_rows_of_a_set_that_the_artefact_has_seen_are_called_so(cli: Cli, tmp_path: Path) -> None:
+    seen = write(tmp_path / "seen.jsonl", [{**each, "dataset": "mmlu"} for each in ROWS])
+    own = write(tmp_path / "own.jsonl", [{**each, "dataset": "support"} for each in ROWS])
+    assert told(cli, "--data", seen)["trained_on"] == ["mmlu"]
+    assert "learned from outcomes of mmlu, perhaps these very rows" in cli("simulate", "--data", seen).stdout
+    assert told(cli, "--data", own)["trained_on"] == []
+
+
 def test_many_rows_move_a_bar_and_the_result_stays_clean(cli: Cli, tmp_path: Path) -> None:
     rows = [row(f"What is {number}+{number}?", number % 2, 1) for number in range(600)]
     found = told(cli, "--data", write(tmp_path / "many.jsonl", rows))
