@@ -112,11 +112,11 @@ def explain_alone(prompt: str, system: str | None, how: dict[str, Any], *, every
     from orchestrator import wiring  # noqa: PLC0415 - loads every provider's SDK: a second that --help need not wait
 
     settings, policy = load(), RoutingPolicy()
-    registry, (predictor, _) = wiring.open_registry(settings), wiring.shipped()
+    registry, (predictor, judge) = wiring.open_registry(settings), wiring.shipped()
     request = _request(prompt, system, how, settings.default_strategy)
     away = {} if every else wiring.unavailable_alone(settings, registry)
     known = seen(request, predictor)
-    asked = asked_of(known, policy, candidates(request, policy, registry), away, datetime.now(UTC))
+    asked = asked_of(known, policy, candidates(request, policy, registry), away, datetime.now(UTC), judge=judge.version)
     try:
         told = explanation(asked, choose(asked, policy, registry), policy, registry)
     except (NotEligible, NoModelAvailable) as refusal:

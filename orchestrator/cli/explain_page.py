@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -80,16 +81,22 @@ def _ladder(told: Told) -> Tree:
     climbs = [rung for rung in rungs if not rung["fallback"]]
     tree = Tree(_rung(rungs[0], tiers, 1), guide_style="dim")
     branch = tree
-    for number, rung in enumerate(rungs[1:], 2):
-        when = (
-            "only if those before it fail" if rung["fallback"] else f"if it is graded below {rungs[0]['threshold']:g}"
-        )
-        branch = branch.add(Text(f"{when}: ", style="dim").append_text(_rung(rung, tiers, number)))
+    for number, (before, rung) in enumerate(pairwise(rungs), 2):
+        branch = branch.add(Text(_when(before, rung), style="dim").append_text(_rung(rung, tiers, number)))
     if len(climbs) == 1:
         tree.label = Text.assemble(
             tree.label if isinstance(tree.label, Text) else "", ("  its answer is served", "dim")
         )
     return tree
+
+
+def _when(before: Told, rung: Told) -> str:
+    """What leads from one rung to the next."""
+    if rung["fallback"]:
+        return "only if those before it fail: "
+    if before["threshold"] > 1:
+        return "that answer is only there to compare with; then "
+    return f"if it is graded below {before['threshold']:.3g}: "
 
 
 def _rung(rung: Told, tiers: Mapping[str, str], number: int) -> Text:
@@ -197,15 +204,25 @@ def _contract(contract: Told) -> RenderableType:
     )
     words = Text(promise)
     words.append(f"\nIt is {contract['state']}: {_STATES.get(contract['state'], '')}.")
-    if contract["threshold"] is not None:
-        words.append(f" {contract['weak']} answers below a score of {contract['threshold']:+.3f}.")
-    if contract["score"] is not None:
-        words.append(f" This prompt's score is {contract['score']:+.3f}.")
+    words.append(_standing(contract))
     if contract["more_labels"]:
         words.append(f" About {contract['more_labels']} more labels are needed.")
     if not contract["kept"]:
         words.append(" This plan cannot keep it: its reference may not be called.", style="yellow")
     return words
+
+
+def _standing(contract: Told) -> str:
+    """Who answers when: one kind of contract reads the query, the other the cheap model's answer."""
+    threshold, score = contract["threshold"], contract["score"]
+    if contract.get("reads") == "answer":
+        return (
+            ""
+            if threshold is None
+            else f" {contract['weak']}'s answer is served where it is graded above {threshold:.3f}."
+        )
+    told = "" if threshold is None else f" {contract['weak']} answers below a score of {threshold:+.3f}."
+    return told if score is None else f"{told} This prompt's score is {score:+.3f}."
 
 
 def _neighbours(neighbours: Sequence[Told]) -> RenderableType:

@@ -111,7 +111,12 @@ def _of_label(label: Label) -> Recorded | None:
         return None
     outcomes = {name: Outcome(quality=quality) for name, quality in label.outcomes.items()}
     return Recorded(
-        id=str(label.id), text=label.text, cluster=label.text, outcomes=outcomes, task_class=label.task_class
+        id=str(label.id),
+        text=label.text,
+        cluster=label.text,
+        outcomes=outcomes,
+        task_class=label.task_class,
+        answers=label.answers,
     )
 
 

@@ -37,15 +37,23 @@ def seen(request: Request, predictor: Predictor) -> Seen:
 
 
 def asked_of(
-    known: Seen, policy: RoutingPolicy, cards: Iterable[Card], unavailable: Mapping[str, str], at: datetime
+    known: Seen,
+    policy: RoutingPolicy,
+    cards: Iterable[Card],
+    unavailable: Mapping[str, str],
+    at: datetime,
+    *,
+    judge: str | None = None,
 ) -> Asked:
-    """What a choice among these cards is made from. A paid card without a price gets no score, as in service."""
+    """What a choice among these cards is made from. A paid card without a price gets no score, as in service; `judge`
+    is the version of the one that would grade the answers."""
     read = read_as(known.features, known.reading, known.scorer, policy)
     return Asked(
         request=known.request,
         read=read,
         scores=scores_of(known.request, read, policy, (card for card in cards if card.id not in unavailable), at),
         unavailable=unavailable,
+        judge=judge,
     )
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from orchestrator.core import rules
 from orchestrator.core.asking import Seen, asked_of, seen
 from orchestrator.core.cascade import next_rung
-from orchestrator.core.contract import Contract, State
+from orchestrator.core.contract import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NoModelAvailable, NotEligible
 from orchestrator.core.plan import Asked, Choice, choose
 from orchestrator.core.policy import RoutingPolicy
@@ -38,6 +38,7 @@ from orchestrator.core.types import (
     Message,
     Options,
     Plan,
+    Promise,
     QualityScore,
     Reply,
     Request,
@@ -53,6 +54,7 @@ _NO_ID = UUID(int=0)
 _NANOUSD_PER_USD = 10**9
 _UNJUDGED = QualityScore(value=1.0)
 _ALWAYS_STRONG, _NEVER_STRONG = 2.0, -2.0  # beyond every need: slacks and gains lie in [−1, 1]
+_BY_ANSWERS = -1.0  # in place of a prediction: the grade rests on answers alone
 NOBODY = -1
 
 
@@ -158,23 +160,28 @@ class Table:
     def play(self, sat: Sat, policy: RoutingPolicy) -> Played:
         """The policy's choice for the row, what it would have served, and the ways it did not take."""
         known = replace(sat.known, request=rules.applied(sat.known.request, policy.rules))
-        asked = asked_of(known, policy, self._cards, self._away, self._at)
+        asked = asked_of(known, policy, self._cards, self._away, self._at, judge=self._judge.version)
         try:
             choice = choose(asked, policy, self._registry)
         except (NotEligible, NoModelAvailable) as refusal:
             return _refused(refusal.message)
         way = self._way(sat, asked, choice.plan, inf)
-        by_contract = choice.plan.promise is not None and not choice.considered
-        ways = self._by_threshold(sat, asked, policy, choice) if by_contract else self._by_slack(sat, asked, choice)
-        ways = ways or (replace(way, need=-inf),)  # a rule left no other way
-        judged = any(sat.answers[self._index[rung.model_id]] is not None for rung in choice.plan.rungs[:1])
+        promise = choice.plan.promise if not choice.considered else None
+        if promise is None:
+            ways = self._by_slack(sat, asked, choice)
+        elif promise.reads == Reads.ANSWER:
+            ways = self._by_grade(sat, choice.plan)
+        else:
+            ways = self._by_threshold(sat, asked, policy, promise)
+        ways = ways or (replace(way, need=-inf),)  # a rule, or no certificate, left no other way
+        climbed = [self._index[rung.model_id] for rung in choice.plan.rungs if not rung.fallback]
         return Played(
             way=way,
             ways=ways,
             margin=self._margin(ways),
             complexity=choice.plan.complexity,
-            by_contract=by_contract,
-            judged=judged,
+            by_contract=promise is not None,
+            judged=any(sat.answers[seat] is not None for seat in climbed),
         )
 
     # -- the ways that were not taken -----------------------------------------------------------
@@ -189,15 +196,29 @@ class Table:
             for plan in plans
         )
 
-    def _by_threshold(self, sat: Sat, asked: Asked, policy: RoutingPolicy, choice: Choice) -> tuple[Way, ...]:
-        promise = choice.plan.promise
-        if promise is None or promise.score is None:
+    def _by_threshold(self, sat: Sat, asked: Asked, policy: RoutingPolicy, promise: Promise) -> tuple[Way, ...]:
+        if promise.score is None:
             return ()
         base = promise.threshold if promise.threshold is not None and isfinite(promise.threshold) else 0.0
         laxest, strictest = self._extremes.get(policy.version) or self._kept_extremes(policy)
         lax = choose(asked, laxest, self._registry).plan
         strict = choose(asked, strictest, self._registry).plan
         return self._way(sat, asked, lax, promise.score - base), self._way(sat, asked, strict, -inf)
+
+    def _by_grade(self, sat: Sat, plan: Plan) -> tuple[Way, ...]:
+        """A contract that reads the answer: the cheap models are asked anyway, and the grade says who is served."""
+        promise, climbed = plan.promise, [rung for rung in plan.rungs if not rung.fallback]
+        if promise is None or promise.threshold is None or len(climbed) < 2:
+            return ()
+        seats = [self._index[rung.model_id] for rung in climbed]
+        *cheap, weak = seats[:-1]
+        grade = sat.grades.get((weak, *cheap, _BY_ANSWERS), _UNJUDGED).value
+        cost = sum(sat.cost_nanousd[seat] for seat in seats[:-1])
+        whole = cost + sat.cost_nanousd[seats[-1]]
+        return (
+            Way(need=promise.threshold - grade, first=weak, served=weak, cost_nanousd=cost),
+            Way(need=-inf, first=seats[-1], served=seats[-1], cost_nanousd=whole),
+        )
 
     def _kept_extremes(self, policy: RoutingPolicy) -> tuple[RoutingPolicy, RoutingPolicy]:
         lax = replace(policy, contracts=tuple(_at_threshold(contract, inf) for contract in policy.contracts))
@@ -216,15 +237,19 @@ class Table:
     def _way(self, sat: Sat, asked: Asked, plan: Plan, need: float) -> Way:
         attempts: list[Attempt] = []
         seats: list[int] = []
+        by_answers = plan.promise is not None and plan.promise.reads == Reads.ANSWER
         while (step := next_rung(plan, attempts)).rung is not None:
             seat = self._index[plan.rungs[step.rung].model_id]
-            attempts.append(self._attempt(sat, asked, seat, step.rung, seats))
+            attempts.append(self._attempt(sat, asked, seat, step.rung, seats, by_answers))
             seats.append(seat)
         served = seats[step.attempt] if step.attempt is not None else NOBODY
         return Way(need=need, first=seats[0], served=served, cost_nanousd=sum(each.cost_nanousd for each in attempts))
 
-    def _attempt(self, sat: Sat, asked: Asked, seat: int, rung: int, earlier: Sequence[int]) -> Attempt:
+    def _attempt(
+        self, sat: Sat, asked: Asked, seat: int, rung: int, earlier: Sequence[int], by_answers: bool
+    ) -> Attempt:
         card = self._cards[seat]
+        predicted = _BY_ANSWERS if by_answers else asked.scores[card.id].p_adequate
         return Attempt(
             id=_NO_ID,
             rung=rung,
@@ -234,18 +259,19 @@ class Table:
             hold_nanousd=0,
             cost_nanousd=sat.cost_nanousd[seat],
             latency_ms=0.0,
-            quality=self._grade(sat, seat, earlier, asked.scores[card.id].p_adequate),
+            quality=self._grade(sat, seat, earlier, predicted),
         )
 
     def _grade(self, sat: Sat, seat: int, earlier: Sequence[int], predicted: float) -> QualityScore:
-        """With the evidence that a service has without asking another model: no relevance, no log-probabilities."""
+        """With the evidence that a service has without asking another model: no relevance, no log-probabilities; under
+        a contract that reads the answer, by the answers alone."""
         if sat.answers[seat] is None:
             return _UNJUDGED
         key = (seat, *earlier, predicted)
         known = sat.grades.get(key)
         if known is None:
             before = tuple(self._reply(sat, each) for each in earlier if sat.answers[each] is not None)
-            evidence = Evidence(earlier=before, predicted=predicted)
+            evidence = Evidence(earlier=before, predicted=None if predicted == _BY_ANSWERS else predicted)
             known = sat.grades[key] = self._judge(sat.known.request, self._reply(sat, seat), evidence)
         return known
 

@@ -18,12 +18,12 @@ from orchestrator.ports import Deps
 from registry.schema import Task
 
 
-async def explain(deps: Deps, request: Request) -> dict[str, Any]:
+async def explain(deps: Deps, request: Request, *, streamed: bool = False) -> dict[str, Any]:
     """Where nobody may answer the explanation says so; a model that does not exist raises ModelNotFound."""
     request = await ruled(deps, request)
     policy, registry = await deps.policies.current(), deps.fleet.registry()
     try:
-        asked, choice = await weigh(deps, request, policy)
+        asked, choice = await weigh(deps, request, policy, streamed=streamed)
     except (NotEligible, NoModelAvailable) as refusal:
         return explanation(await _unanswered(deps, request, policy), None, policy, registry, refusal)
     return explanation(asked, choice, policy, registry)
@@ -35,4 +35,4 @@ async def _unanswered(deps: Deps, request: Request, policy: RoutingPolicy) -> As
         return Asked(request=request, read=None, scores={}, unavailable=away)
     known = seen(request, await deps.policies.predictor(policy.scorer))
     cards = candidates(request, policy, deps.fleet.registry())
-    return asked_of(known, policy, cards, away, deps.clock.now())
+    return asked_of(known, policy, cards, away, deps.clock.now(), judge=deps.judge.version)

@@ -25,4 +25,4 @@ async def post_explain(request: Request, state: AppState) -> Response:
     deps = state.deps
     with permit(state):
         asked = await to_request(body, deps.clock.new_id(), key.caller, deps.blobs, (), deps.limits.default_strategy)
-        return json_response(await explain(deps, asked))
+        return json_response(await explain(deps, asked, streamed=body.stream))

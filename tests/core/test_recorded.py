@@ -53,6 +53,11 @@ def test_a_label_has_a_text_and_outcomes_and_is_a_cluster_of_its_own() -> None:
     assert (second.cluster, second.outcomes["a"].quality) == ("line 2", 1.0)
 
 
+def test_raw_answers_may_come_with_the_row() -> None:
+    (row,) = read({**ROW, "answers": {"small": "4"}})
+    assert row.answers == {"small": "4"}
+
+
 def test_blank_lines_and_a_byte_order_mark_are_passed_over_and_lines_keep_their_numbers() -> None:
     rows = read(b"\xef\xbb\xbf" + json.dumps(ROW).encode(), b"\n", b"  \n")
     assert len(rows) == 1
@@ -99,6 +104,11 @@ def test_marks_out_of_ten_are_scaled_and_refused_where_nobody_said_so() -> None:
         ({"query": "q", "in_tok": -1, "models": {"a": {"score": 1}}}, "in_tok is -1", "in_tok"),
         ({"query": "q", "split_key": [1], "models": {"a": {"score": 1}}}, "split_key is [1]", "split_key"),
         ({"text": "q", "outcomes": {"a": None}}, "outcomes.a is None; it must be a number from 0 to 1", "outcomes.a"),
+        (
+            {"text": "q", "outcomes": {"a": 1}, "answers": {"a": 1}},
+            "answers is {'a': 1}; it must be an object",
+            "answers",
+        ),
         ({"text": None, "outcomes": {"a": 1}}, "text is missing", "text"),
     ],
 )
@@ -127,7 +137,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = st.sampled_from(["query", "models", "text", "outcomes", "id", "split_key", "in_tok", "task_class", "a"])
+KEYS = st.sampled_from(
+    ["query", "models", "text", "outcomes", "id", "split_key", "in_tok", "task_class", "answers", "a"]
+)
 MODELS = st.dictionaries(
     st.text(max_size=6),
     st.dictionaries(st.sampled_from(["score", "score_fixed", "out_tok", "usd", "in_tok"]), JSON, max_size=4) | JSON,

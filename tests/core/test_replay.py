@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
 from orchestrator.core.asking import asked_of, seen
-from orchestrator.core.contract import Certificate, Contract, State
+from orchestrator.core.contract import Certificate, Contract, Reads, State
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.plan import choose
 from orchestrator.core.policy import RoutingPolicy
@@ -24,6 +25,8 @@ from orchestrator.core.rules import Rule
 from orchestrator.core.seats import seating
 from orchestrator.core.types import Strategy
 from registry.load import load
+from tests.flow.house import reply
+from tests.samples import request
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 CARDS = {"small": "llama-3.2-1b-instruct", "fair": "deepseek-chat", "big": "claude-sonnet"}
@@ -135,6 +138,36 @@ def test_a_contract_that_is_not_met_sends_to_the_reference_and_keeps_the_other_w
     _, played = play(row(), RoutingPolicy(contracts=(contract(state, -inf),)))
     assert played.way.first == BIG
     assert {way.first for way in played.ways} == {SMALL, BIG}
+
+
+def reading(state: State, least_grade: float, **changes: Any) -> Contract:
+    """A contract that reads the answer: a grade above `least_grade` is enough."""
+    judged = {"scorer": shipped_judge().version, "reads": Reads.ANSWER, **changes}
+    return replace(contract(state, -least_grade), **judged)
+
+
+def test_a_contract_that_reads_the_answer_asks_the_cheap_model_and_serves_it_by_its_grade() -> None:
+    policy = RoutingPolicy(contracts=(reading(State.MET, 0.5),))
+    _, good = play(row(answer=GOOD), policy)
+    _, bad = play(row(answer=REFUSED), policy)
+    assert (good.way.served, bad.way.served, good.judged, good.by_contract) == (SMALL, BIG, True, True)
+    assert bad.way.cost_nanousd == 1_000 * 2_000 + 100 * 10_000  # the local answer was free
+    assert good.margin <= 0 < bad.margin
+    assert good.margin == pytest.approx(0.5 - shipped_judge()(request(EASY), reply(GOOD)).value, abs=1e-6)
+
+
+def test_models_that_are_only_compared_are_asked_before_and_never_served() -> None:
+    policy = RoutingPolicy(contracts=(reading(State.MET, 0.0, compared=(CARDS["fair"],)),))
+    told = row("What is 12 * 3? Answer with the number only.", answers={"small": "36", "fair": "36"})
+    _, played = play(told, policy)
+    assert (played.way.first, played.way.served) == (FAIR, SMALL)
+    assert played.way.cost_nanousd == played.ways[0].cost_nanousd > 0
+
+
+def test_a_contract_of_another_judge_sends_to_the_reference() -> None:
+    policy = RoutingPolicy(contracts=(reading(State.MET, 0.5, scorer="another"),))
+    _, played = play(row(answer=GOOD), policy)
+    assert (played.way.first, len(played.ways)) == (BIG, 1)
 
 
 def test_a_row_that_nobody_may_answer_is_counted_as_refused() -> None:
