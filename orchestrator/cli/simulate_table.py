@@ -110,10 +110,14 @@ def _dearer(difference: Difference) -> str:
     if not isfinite(cost.value):
         return f"costs something where {than} costs nothing,"
     if round(cost.value, 3) == 0:
-        return f"costs as much as {than} [{100 * cost.low:+.1f}%, {100 * cost.high:+.1f}%]"
+        return f"costs as much as {than} [{_signed(cost.low)}%, {_signed(cost.high)}%]"
     low, high = (cost.low, cost.high) if cost.value > 0 else (-cost.high, -cost.low)
     word = "more" if cost.value > 0 else "less"
-    return f"costs {abs(cost.value):.0%} [{100 * low:.0f}, {100 * high:.0f}] {word} than {than}"
+    return f"costs {abs(cost.value):.0%} [{_whole(low)}, {_whole(high)}] {word} than {than}"
+
+
+def _whole(share: float) -> str:
+    return f"{round(100 * share)}".replace("-", "−")
 
 
 def _signed(share: float) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
 
 import pytest
+from rich.console import Console
 
+from orchestrator.cli.explain_page import show_explanation
 from tests.cli.conftest import Cli
 
 
@@ -98,6 +101,40 @@ def test_a_dash_reads_standard_input_and_markup_in_a_prompt_is_only_text(cli: Cl
     shown = cli("explain", "--all", "-", given="[bold]Hi[/bold] [/red]")
     assert shown.exit_code == 0
     assert "[bold]Hi[/bold] [/red]" in shown.stdout
+
+
+CONTRACT = {
+    **{"task_class": "support", "state": "met", "epsilon": 0.05, "delta": 0.1, "weak": "small", "reference": "big"},
+    **{"version": "v", "kept": True, "reads": "query", "score": 0.012, "threshold": 0.043, "more_labels": None},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "It is met: certified on labels. small answers below a score of +0.043. This prompt's score is +0.012."),
+        ({"state": "uncertified", "threshold": None, "more_labels": 300}, "About 300 more labels are needed."),
+        (
+            {"reads": "answer", "score": None, "threshold": 0.69},
+            "small's answer is served where it is graded above 0.690.",
+        ),
+        ({"kept": False}, "This plan cannot keep it: its reference may not be called."),
+    ],
+)
+def test_a_contract_is_told_in_words(cli: Cli, changes: dict[str, object], words: str) -> None:
+    told = json.loads(cli("explain", "--all", "--json", "Hi!").stdout)
+    plan = [
+        {"model": "fair", "threshold": 2.0, "fallback": False, "p_adequate": 0.7},
+        {"model": "small", "threshold": 0.69, "fallback": False, "p_adequate": 0.5},
+        {"model": "big", "threshold": 0.5, "fallback": False, "p_adequate": 0.9},
+    ]
+    console = Console(width=160, record=True, file=io.StringIO())
+    show_explanation(console, "Hi!", {**told, "contract": {**CONTRACT, **changes}, "plan": plan})
+    shown = console.export_text()
+    assert words in shown
+    assert "answers are on average at least 95.0% as good as big's, with probability 90%" in shown
+    assert "that answer is only there to compare with; then 2. small" in shown
+    assert "if it is graded below 0.69: 3. big" in shown
 
 
 @pytest.mark.slow

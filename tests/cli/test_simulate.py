@@ -7,13 +7,17 @@ import gzip
 import json
 from collections.abc import Sequence
 from importlib.util import find_spec
+from math import nan
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from orchestrator.cli.simulate_table import sentence
+from orchestrator.core.evaluate import Interval
 from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.simulate import Difference
 from tests.cli.conftest import Cli
 
 EASY = ("What is the capital of France?", "What is 2+2?", "Who wrote Hamlet?", "What colour is the sky?")
@@ -73,6 +77,40 @@ def test_people_get_tables_a_sentence_and_what_it_rests_on(cli: Cli, data: str) 
     assert "default's shares, dealt blindly" in shown
     assert "default costs 80% [40, 100] less than always big at quality −20.0 [−60.0, +0.0] points." in shown
     assert "of 5 rows the first model's answer was not kept, so it was served unread" in shown
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        (
+            Interval(value=-0.31, low=-0.34, high=-0.28),
+            "B costs 31% [28, 34] less than A at quality −0.4 [−1.1, +0.3] points.",
+        ),
+        (
+            Interval(value=0.5, low=0.25, high=0.75),
+            "B costs 50% [25, 75] more than A at quality −0.4 [−1.1, +0.3] points.",
+        ),
+        (
+            Interval(value=-0.04, low=-0.1, high=0.004),
+            "B costs 4% [0, 10] less than A at quality −0.4 [−1.1, +0.3] points.",
+        ),
+        (
+            Interval(value=-0.04, low=-0.1, high=0.02),
+            "B costs 4% [−2, 10] less than A at quality −0.4 [−1.1, +0.3] points.",
+        ),
+        (
+            Interval(value=0.0, low=-0.01, high=0.01),
+            "B costs as much as A [−1.0%, +1.0%] at quality −0.4 [−1.1, +0.3] points.",
+        ),
+        (
+            Interval(value=nan, low=nan, high=nan),
+            "B costs something where A costs nothing, at quality −0.4 [−1.1, +0.3] points.",
+        ),
+    ],
+)
+def test_a_difference_is_one_sentence(cost: Interval, words: str) -> None:
+    quality = Interval(value=-0.004, low=-0.011, high=0.003)
+    assert sentence(Difference(first="A", second="B", cost_share=cost, quality=quality)) == words
 
 
 def test_answers_kept_beside_the_file_are_judged_and_escalate(cli: Cli, data: str, tmp_path: Path) -> None:

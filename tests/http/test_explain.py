@@ -74,6 +74,16 @@ async def test_the_local_model_that_is_away_says_how_to_get_it(tmp_path: Path) -
     assert (away["standing"], away["why_not"]) == ("away", f"{LOCAL} is away; fetch it")
 
 
+async def test_a_streamed_request_is_explained_as_one(api: Api) -> None:
+    """What is said cannot be unsaid, so a stream has no second model to go on to."""
+    text = "Compare renting and buying a flat and discuss the trade-offs."
+    plain, streamed = [
+        (await api.client.post("/explain", json={"input": text, "stream": stream})).json() for stream in (False, True)
+    ]
+    assert sum(not rung["fallback"] for rung in plain["plan"]) == 2
+    assert sum(not rung["fallback"] for rung in streamed["plan"]) == 1
+
+
 async def test_it_is_described_among_the_endpoints(api: Api) -> None:
     described = (await api.client.get("/openapi.json")).json()
     assert "post" in described["paths"]["/explain"]
