@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cli.simulate_files import Named, Source
-from orchestrator.core.replay import Replay, Sat, Table, replay_of
+from orchestrator.core.played import Replay, Sat, replay_of
+from orchestrator.core.replay import Table
 from orchestrator.core.seats import complete, means, seating
 from orchestrator.core.simulate import Difference, Figures, Ground, Simulation
 from orchestrator.settings import load

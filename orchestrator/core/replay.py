@@ -10,14 +10,11 @@ to be enough. So every laxer and stricter policy of the same kind can be read of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from math import inf, isfinite
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.core import rules
 from orchestrator.core.asking import Seen, asked_of, seen
@@ -25,6 +22,7 @@ from orchestrator.core.cascade import next_rung
 from orchestrator.core.contract import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NoModelAvailable, NotEligible
 from orchestrator.core.plan import Asked, Choice, choose
+from orchestrator.core.played import ALWAYS_STRONG, NANOUSD_PER_USD, NEVER_STRONG, NOBODY, Played, Sat, Way, refused
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.predict import Predictor
 from orchestrator.core.quality import Evidence, Judge
@@ -47,52 +45,9 @@ from registry.load import Registry
 from registry.pricing import UnpricedModel, cost_nanousd
 from registry.schema import Task, Usage
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
-
 _NO_ID = UUID(int=0)
-_NANOUSD_PER_USD = 10**9
 _UNJUDGED = QualityScore(value=1.0)
-_ALWAYS_STRONG, _NEVER_STRONG = 2.0, -2.0  # beyond every need: slacks and gains lie in [−1, 1]
 _BY_ANSWERS = -1.0  # in place of a prediction: the grade rests on answers alone
-NOBODY = -1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sat:
-    """A recorded row at the table: what is read off its text, and per seat its quality, its cost and its answer."""
-
-    known: Seen
-    quality: tuple[float, ...]
-    cost_nanousd: tuple[int, ...]
-    costed: tuple[str, ...]
-    answers: tuple[str | None, ...]
-    usage: tuple[Usage, ...]
-    cluster: str
-    grades: dict[tuple[float, ...], QualityScore]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Way:
-    """One way to answer a row: who is asked first, who is served (seats), what all of it costs."""
-
-    need: float
-    first: int
-    served: int
-    cost_nanousd: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Played:
-    """What the policy did with one row. `refused` says why nobody was asked."""
-
-    way: Way
-    ways: tuple[Way, ...]
-    margin: float
-    complexity: Complexity | None
-    by_contract: bool
-    judged: bool
-    refused: str | None = None
 
 
 class Table:
@@ -149,7 +104,7 @@ class Table:
         )
         told = outcome.usd is not None and (self._recorded_costs or outcome.output_tokens is None)
         if told and outcome.usd is not None:
-            return round(outcome.usd * _NANOUSD_PER_USD), "recorded dollars", usage
+            return round(outcome.usd * NANOUSD_PER_USD), "recorded dollars", usage
         try:
             cost = cost_nanousd(card, usage, self._at)
         except UnpricedModel as error:
@@ -164,7 +119,7 @@ class Table:
         try:
             choice = choose(asked, policy, self._registry)
         except (NotEligible, NoModelAvailable) as refusal:
-            return _refused(refusal.message)
+            return refused(refusal.message)
         way = self._way(sat, asked, choice.plan, inf)
         promise = choice.plan.promise if not choice.considered else None
         if promise is None:
@@ -230,7 +185,7 @@ class Table:
         the score by which it orders rows. At most 0 where it asks somebody else already."""
         strong = self.seating.strong
         needs = [way.need for way in ways if way.first != strong]
-        return min(_ALWAYS_STRONG, max(_NEVER_STRONG, min(needs))) if needs else _ALWAYS_STRONG
+        return min(ALWAYS_STRONG, max(NEVER_STRONG, min(needs))) if needs else ALWAYS_STRONG
 
     # -- one plan, climbed ----------------------------------------------------------------------
 
@@ -288,58 +243,3 @@ def _preferred(plan: Plan) -> tuple[int, float, int, tuple[str, ...]]:
 def _at_threshold(contract: Contract, threshold: float) -> Contract:
     state = State.MET if threshold == inf else State.REFERENCE
     return replace(contract, certificate=replace(contract.certificate, state=state, threshold=threshold))
-
-
-def _refused(why: str) -> Played:
-    nobody = Way(need=-inf, first=NOBODY, served=NOBODY, cost_nanousd=0)
-    return Played(
-        way=nobody,
-        ways=(nobody,),
-        margin=_ALWAYS_STRONG,
-        complexity=None,
-        by_contract=False,
-        judged=False,
-        refused=why,
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Replay:
-    """One policy's replay as columns over the rows; quality and cost also per seat, (rows, seats)."""
-
-    served: Indices
-    first: Indices
-    quality: Floats
-    cost_usd: Floats
-    margin: Floats
-    ways: tuple[tuple[Way, ...], ...]
-    refused: int
-    judged: int
-    by_contract: int
-    escalated: int
-    classes: Mapping[str, int]
-
-
-def replay_of(sat: Sequence[Sat], played: Sequence[Played]) -> Replay:
-    ways = [each.way for each in played]
-    classes: dict[str, int] = {}
-    for each in played:
-        if each.complexity is not None:
-            classes[each.complexity] = classes.get(each.complexity, 0) + 1
-    return Replay(
-        served=np.array([way.served for way in ways], dtype=np.intp),
-        first=np.array([way.first for way in ways], dtype=np.intp),
-        quality=np.array([_quality(row, way) for row, way in zip(sat, ways, strict=True)]),
-        cost_usd=np.array([way.cost_nanousd for way in ways], dtype=np.float64) / _NANOUSD_PER_USD,
-        margin=np.array([each.margin for each in played]),
-        ways=tuple(each.ways for each in played),
-        refused=sum(each.refused is not None for each in played),
-        judged=sum(each.judged for each in played),
-        by_contract=sum(each.by_contract for each in played),
-        escalated=sum(way.served != way.first for way in ways),
-        classes=dict(sorted(classes.items())),
-    )
-
-
-def _quality(row: Sat, way: Way) -> float:
-    return row.quality[way.served] if way.served != NOBODY else 0.0

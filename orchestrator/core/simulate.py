@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.evaluate import Interval
 from orchestrator.core.ordering import Ordering
-from orchestrator.core.replay import NOBODY, Replay, Sat, Way
+from orchestrator.core.played import NOBODY, Replay, Sat, Way
 from orchestrator.core.resample import Draws, Statistic, intervals, mean_of, share_of
 from orchestrator.core.seats import Seating
 

@@ -18,9 +18,10 @@ from orchestrator.core.asking import asked_of, seen
 from orchestrator.core.contract import Certificate, Contract, Reads, State
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.plan import choose
+from orchestrator.core.played import NOBODY, Played, Sat, replay_of
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.recorded import Outcome, Recorded
-from orchestrator.core.replay import NOBODY, Played, Sat, Table, replay_of
+from orchestrator.core.replay import Table
 from orchestrator.core.rules import Rule
 from orchestrator.core.seats import seating
 from orchestrator.core.types import Strategy

@@ -16,9 +16,10 @@ from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
 from orchestrator.core import evaluate
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.ordering import Ordering
+from orchestrator.core.played import Replay, Sat, Way, replay_of
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.recorded import Outcome, Recorded
-from orchestrator.core.replay import Replay, Sat, Table, Way, replay_of
+from orchestrator.core.replay import Table
 from orchestrator.core.resample import Draws, Floats, intervals, mean_of, share_of
 from orchestrator.core.seats import Seating, seating
 from orchestrator.core.simulate import Ground
