@@ -124,7 +124,7 @@ def active(url: str) -> Any:
     ("words", "said"),
     [
         (("--weak", "lama", "--reference", REFERENCE), "--weak 'lama': No model 'lama' in the registry"),
-        (("--weak", WEAK, "--reference", WEAK), f"{WEAK} is both the weak model and the reference"),
+        (("--weak", WEAK, "--reference", WEAK), "one of them is named twice"),
         ((*MODELS, "--map", "small"), "--map 'small' names no pair; write RECORDED=CARD"),
         (("--weak", WEAK, "--reference", "gpt-4o"), f"with outcomes of: {REFERENCE}, {WEAK}"),
     ],
