@@ -132,11 +132,9 @@ def test_raw_answers_are_found_by_row_and_model() -> None:
         read_answers([b'{"id": "q1", "model": "small"}'], "answers")
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=8,
-)
+LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+BRANCH = LEAF | st.lists(LEAF, max_size=3) | st.dictionaries(st.text(max_size=6), LEAF, max_size=3)
+JSON = BRANCH | st.lists(BRANCH, max_size=3) | st.dictionaries(st.text(max_size=6), BRANCH, max_size=3)
 KEYS = st.sampled_from(
     ["query", "models", "text", "outcomes", "id", "split_key", "in_tok", "task_class", "answers", "a"]
 )
