@@ -275,8 +275,6 @@ def _show(made: Certified, contract: Contract, dry_run: bool) -> None:
     facts.append(("score", contract.scorer))
     screen().print(table(("", ""), facts))
     note("Nothing was changed (--dry-run)." if dry_run else "In force: a running API follows within seconds.")
-    if made.figures and not dry_run:
-        note("Contracts certified with another score now wait to be certified again; their references answer.")
 
 
 def _threshold(contract: Contract) -> str:

@@ -169,8 +169,9 @@ class _Chooser:
 
     def _ask(self, contract: Contract) -> tuple[Promise, list[Card] | None]:
         certificate, reads_query = contract.certificate, contract.reads is Reads.QUERY
-        score = round(self._read.reading.gain, 6)
-        same_score = contract.scorer == (self._read.scorer if reads_query else self._asked.judge)
+        gain = self._read.gain_of(contract.scorer) if reads_query else None
+        score = None if gain is None else round(gain, 6)
+        same_score = score is not None if reads_query else contract.scorer == self._asked.judge
         met, threshold = contract.state is State.MET, certificate.threshold if reads_query else -certificate.threshold
         promise = Promise(
             task_class=contract.task_class,
@@ -182,14 +183,18 @@ class _Chooser:
             version=contract.version,
             kept=contract.reference in self._ready,
             reads=contract.reads,
-            score=score if reads_query else None,
+            scorer=contract.scorer,
+            score=score,
             threshold=threshold if met else None,
             more_labels=certificate.more_labels,
         )
         if not promise.kept:
             return promise, None
         cheap = [*contract.compared, contract.weak]
-        may = decide(certificate, score) == "weak" if reads_query else met and not self._asked.streamed
+        if reads_query:
+            may = score is not None and decide(certificate, score) == "weak"
+        else:
+            may = met and not self._asked.streamed
         if same_score and may and all(model in self._ready for model in cheap):
             return promise, [self._ready[model] for model in (*cheap, contract.reference)]
         return promise, [self._ready[contract.reference]]

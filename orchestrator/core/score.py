@@ -10,8 +10,8 @@ sets; outcomes of like prompts correct both. Nothing in this module chooses; `pl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from orchestrator.core.policy import RoutingPolicy
@@ -50,6 +50,12 @@ class Read:
     complexity: Complexity
     hardness: float
     neighbours: Sequence[Neighbour] = ()
+    gains: Mapping[str, float] = field(default_factory=dict)
+    """What other artefacts read, by version: a contract is scored by the one that certified it."""
+
+    def gain_of(self, scorer: str) -> float | None:
+        """None where that artefact has not read this request."""
+        return self.reading.gain if scorer == self.scorer else self.gains.get(scorer)
 
 
 def read_as(features: Features, reading: Reading, scorer: str, policy: RoutingPolicy) -> Read:

@@ -261,6 +261,7 @@ class Promise:
     reference: str
     version: str
     kept: bool
+    scorer: str | None = None
     reads: str = "query"
     score: float | None = None
     threshold: float | None = None

@@ -137,8 +137,7 @@ async def put_in_force(desk: Desk, made: Certified, by: str) -> Contract:
         began = first_watch(contract, made.least_inclusion)
         watch = await desk.labels.watch(in_force(contract).version, lambda seen: seen or began)
         contract = contracts.revoke(contract) if watch.revoked else contract
-    own = contract.scorer if made.artefact is not None else None
-    await desk.policies.change(lambda policy: with_contract(policy, contract, scorer=own), by)
+    await desk.policies.change(lambda policy: with_contract(policy, contract), by)
     return contract
 
 
@@ -159,16 +158,14 @@ async def revoke(desk: Desk, *, task_class: str, weak: str | None = None, by: st
     return revoked
 
 
-def with_contract(policy: RoutingPolicy, contract: Contract, *, scorer: str | None = None) -> RoutingPolicy:
-    """In place of the contract of the same class and weak model, else after the others. A policy scores with one
-    artefact: under a new `scorer` contracts of another one wait, with the reference answering, to be certified again.
-    """
+def with_contract(policy: RoutingPolicy, contract: Contract) -> RoutingPolicy:
+    """In place of the contract of the same class and weak model, else after the others."""
     place = (contract.task_class, contract.weak)
     if any((each.task_class, each.weak) == place for each in policy.contracts):
         kept = tuple(contract if (each.task_class, each.weak) == place else each for each in policy.contracts)
     else:
         kept = (*policy.contracts, contract)
-    return replace(policy, contracts=kept, scorer=scorer or policy.scorer)
+    return replace(policy, contracts=kept)
 
 
 def halves(labels: Sequence[Label]) -> tuple[list[Label], list[Label]]:

@@ -11,6 +11,8 @@ from dataclasses import replace
 
 from orchestrator.core import conversation, rules
 from orchestrator.core import features as signals
+from orchestrator.core.contract import Reads
+from orchestrator.core.errors import NotFound
 from orchestrator.core.plan import Asked, Choice, choose
 from orchestrator.core.policy import RoutingPolicy
 from orchestrator.core.score import Read, read_as, score
@@ -88,7 +90,19 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
 async def _read(deps: Deps, request: Request, policy: RoutingPolicy) -> Read:
     predictor = await deps.policies.predictor(policy.scorer)
     reading = predictor.read(signals.ask_of(request))
-    return read_as(signals.read(request), reading, predictor.version, policy)
+    read = read_as(signals.read(request), reading, predictor.version, policy)
+    return replace(read, gains=await _gains(deps, request, read, policy)) if policy.contracts else read
+
+
+async def _gains(deps: Deps, request: Request, read: Read, policy: RoutingPolicy) -> dict[str, float]:
+    """A contract's score is that of the artefact that certified it, which may have been learned for its class alone."""
+    contracts = policy.contracts_of(request.task_class or read.complexity)
+    scorers = {contract.scorer for contract in contracts if contract.reads is Reads.QUERY}
+    found: dict[str, float] = {}
+    for scorer in scorers - {read.scorer}:
+        with suppress(NotFound):  # then the contract does not count, and says so
+            found[scorer] = (await deps.policies.predictor(scorer)).read(signals.ask_of(request)).gain
+    return found
 
 
 async def _conversation(deps: Deps, request: Request) -> tuple[str | None, bool]:

@@ -15,8 +15,10 @@ from orchestrator.core.contract import State
 from orchestrator.core.eprocess import Watch
 from orchestrator.core.errors import InvalidInput, NotFound
 from orchestrator.flow.certify import Certified, Promised, certified, certify, halves, put_in_force, revoke
+from orchestrator.flow.route import route
 from orchestrator.ports import Label
 from tests.flow.house import LOCAL, MID, PREMIUM, House, build
+from tests.samples import request
 
 VERBS = ("prove", "name", "spell", "derive", "list", "compare")
 TOPICS = ("lemma", "river", "castle", "flower", "engine", "planet", "violin", "harbour")
@@ -229,7 +231,29 @@ async def test_a_learned_score_is_kept_with_its_datasheet_and_read_by_its_versio
     own = await house.deps.policies.predictor(contract.scorer)
     assert own.version == contract.scorer == found.figures["version"]
     assert own.read("derive the lemma").gain > own.read("name the river").gain + 0.2
-    assert (await house.deps.policies.current()).scorer == contract.scorer
+    assert (await house.deps.policies.current()).scorer is None
+
+
+async def test_a_contract_is_scored_by_the_artefact_that_certified_it_whatever_other_classes_learned() -> None:
+    house = build()
+    own = await put_in_force(house.deps, await examined(house, quiz(2_000, hard_to_derive), learn=True), by="test")
+    essay = replace(PROMISED, task_class="essay")
+    shipped = await put_in_force(house.deps, await examined(house, quiz(400, lambda _: 0.95), essay), by="test")
+    assert own.scorer != shipped.scorer
+    found = {}
+    for task_class in ("quiz", "essay"):
+        for text in ("derive the lemma of river", "name the castle of planet"):
+            decision = (await route(house.deps, request(text, task_class=task_class))).decision
+            promise = decision.plan.promise
+            assert promise is not None
+            assert (promise.state, promise.kept) == ("met", True)
+            found[task_class, text.partition(" ")[0]] = (promise.scorer, decision.plan.rungs[0].model_id)
+    assert found == {
+        ("quiz", "derive"): (own.scorer, PREMIUM),
+        ("quiz", "name"): (own.scorer, LOCAL),
+        ("essay", "derive"): (shipped.scorer, LOCAL),
+        ("essay", "name"): (shipped.scorer, LOCAL),
+    }
 
 
 async def test_a_label_stays_on_its_side_however_many_join_it() -> None:
