@@ -31,6 +31,7 @@ _MEANINGS: Mapping[str, str] = {
     "brand": "how much it speaks for a company in public (0 to 1)",
     "reasoning": "how much it asks to compare, justify or plan (0 to 1)",
     "question": "whether it ends in a question",
+    "ambiguity": "how much a short ask points at what is not there (0 to 1)",
     "plain_ask": "whether any model can do it (a greeting, a summary, a translation)",
     "structured": "whether it wants JSON, a table or the like",
     "tools": "whether tools may be called",

@@ -24,6 +24,8 @@ _MATHS_ENOUGH = 3
 _CREATIVE_ENOUGH = 2
 _BRAND_ENOUGH = 4
 _REASONING_ENOUGH = 3
+_AMBIGUOUS_ENOUGH = 2
+_AMBIGUOUS_WORDS = 8
 
 
 def read(request: Request) -> Features:
@@ -45,6 +47,7 @@ def read(request: Request) -> Features:
         creative=weight * _creative(words, lowered),
         brand=weight * _brand(words, lowered),
         reasoning=min(1.0, signals.REASONING.count(words, lowered) / _REASONING_ENOUGH),
+        ambiguity=_ambiguity(request, words, plain),
         question="?" in text[-400:] or "？" in text[-400:],
         plain_ask=plain,
         structured=request.options.schema is not None or signals.STRUCTURED.count(words, lowered) > 0,
@@ -129,6 +132,14 @@ def _creative(words: Sequence[str], lowered: str) -> float:
 def _brand(words: Sequence[str], lowered: str) -> float:
     hits = 2 * signals.STRONG_BRAND.count(words, lowered) + signals.WEAK_BRAND.count(words, lowered)
     return min(1.0, hits / _BRAND_ENOUGH)
+
+
+def _ambiguity(request: Request, words: Sequence[str], plain: bool) -> float:
+    """A short first ask that points at what is not there: "make it better", "can you fix this?"."""
+    if plain or len(words) > _AMBIGUOUS_WORDS or len(request.messages) > 1 or request.media:
+        return 0.0
+    pointing = sum(word in signals.POINTING for word in words)
+    return min(1.0, pointing / _AMBIGUOUS_ENOUGH)
 
 
 def _texts(request: Request) -> Iterable[str]:

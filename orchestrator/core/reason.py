@@ -68,6 +68,8 @@ def _signals(features: Features) -> Iterable[str]:
     for name in ("code", "maths", "creative", "brand", "reasoning"):
         if getattr(features, name) >= 0.3:
             yield name
+    if features.ambiguity == 1.0:
+        yield "ambiguous"
     if features.tools:
         yield "tools"
     if features.constraints:

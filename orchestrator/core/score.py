@@ -82,6 +82,7 @@ def difficulty(features: Features) -> float:
         + 0.32 * size
         + 0.05 * min(1.0, (features.turns - 1) / 6)
         + 0.10 * features.structured
+        + 0.10 * features.ambiguity
     )
     return min(1.0, raw * (0.35 if features.plain_ask else 1.0))
 

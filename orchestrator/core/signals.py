@@ -129,6 +129,12 @@ PREAMBLE = re.compile(
     r"|bitte|s'il te plaît|por favor|per favore|请|請)(?:\s+(?:there|everyone))?(?:(?![\w'])|(?<=[请請]))[\s,.!¡¿]*",
     _I,
 )
+# Words that point at something: in a short ask without anything before it, at nothing.
+POINTING = frozenset(
+    "it this that these those them something anything stuff thing things better nicer same again other more"
+    " das dies diese dieses etwas besser ça cela celui mieux eso esto algo mejor"
+    " questo quello meglio isso isto melhor".split()
+)
 # What any model does on any text: here the material is long and the ask is easy.
 PLAIN_ASK = re.compile(
     r"(?:summari[sz]e|give (?:me )?a (?:short |brief )?summary|tl;?dr|translate|rephrase|paraphrase|proofread|shorten"

@@ -195,6 +195,7 @@ class Features:
     creative: float
     brand: float
     reasoning: float
+    ambiguity: float
     question: bool
     plain_ask: bool
     structured: bool

@@ -300,8 +300,13 @@ def _by_request(labels: Sequence[Label]) -> list[Label]:
     for each in labels:
         row = each.request_id or each.id
         known = found.get(row)
-        found[row] = each if known is None else replace(known, outcomes={**each.outcomes, **known.outcomes})
+        found[row] = each if known is None else _together(known, each)
     return list(found.values())
+
+
+def _together(first: Label, then: Label) -> Label:
+    outcomes, answers = {**then.outcomes, **first.outcomes}, {**then.answers, **first.answers}
+    return replace(first, outcomes=outcomes, answers=answers, text=first.text or then.text)
 
 
 def _nobody_judged(promised: Promised, labels: Sequence[Label]) -> str:

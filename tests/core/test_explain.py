@@ -50,7 +50,7 @@ def test_every_feature_comes_with_what_it_means() -> None:
     assert features["code"]["value"] == 1.0
     assert features["code"]["meaning"].startswith("how much it asks for or shows code")
     assert all(one["meaning"] for one in told["features"])
-    assert len(features) == 16
+    assert len(features) == 17
 
 
 def test_the_candidates_say_why_and_why_not() -> None:

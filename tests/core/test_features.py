@@ -56,6 +56,28 @@ def test_a_question_after_long_material_is_the_ask() -> None:
     assert told.reasoning == 1.0
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Make it better.", 1.0),
+        ("Can you fix this?", 0.5),
+        ("What is the capital of France?", 0.0),
+        ("Is it true that this and that happened in the spring of 1848 in Vienna and Berlin?", 0.0),
+    ],
+)
+def test_a_short_ask_that_points_at_nothing_is_ambiguous(text: str, expected: float) -> None:
+    assert read(request(text)).ambiguity == expected
+
+
+def test_what_was_said_before_is_what_a_short_ask_points_at() -> None:
+    turns = (
+        Message(role="user", content="Write a haiku."),
+        Message(role="assistant", content="Rain."),
+        Message(role="user", content="Make it better."),
+    )
+    assert read(request(messages=turns)).ambiguity == 0.0
+
+
 def test_lengths_turns_and_images_are_counted() -> None:
     picture = Media(content_type="image/png", data=b"x")
     told = read(
