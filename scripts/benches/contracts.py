@@ -1,6 +1,7 @@
 """Quality contracts on real outcomes: how often a promise breaks, and how much saving the promise costs.
 
-    scripts/bench contracts [--data DIR] [--json] [--splits N] [--share X] [--sets a,b] [--bounds] [--jobs N]
+    scripts/bench contracts [--data DIR] [--json] [--splits N] [--share X] [--sets a,b] [--scores learned,words]
+                            [--bounds] [--jobs N]
 
 Each set is split at random into calibration rows and the rest, N times (seeded). The contract is certified on the
 calibration rows and judged against the whole set: broken if the mean quality at its threshold is below (1 − ε) × the
@@ -9,15 +10,19 @@ nothing is uncertified: not kept, not broken, nothing saved. Two promises are me
 calibration rows are draws from the task class), and on a backlog (`backlog`: this set is all there is, part of it
 labelled). Which is judged exactly by the whole set's mean is the second; the first promises more, and breaks more
 seldom here. `aimed` is `future` with as many labels, four times as dense on the lower half of the scores.
-Thresholds are 200 quantiles of the whole set's scores, which are known without labels. Scores: TF-IDF ridge on the
-gain, out of fold by split_key. `--bounds` sets other tests beside. What was found stands in CONTRACTS.md.
+Thresholds are 200 quantiles of the whole set's scores, which are known without labels. Scores, both out of fold by
+split_key: `learned`, the in-domain router of scripts/bench routing (kept in its cache, else learned now), and `words`,
+a TF-IDF ridge on the gain. `--bounds` sets other tests beside. What was found stands in CONTRACTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import sys
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -30,10 +35,12 @@ from contracts_bounds import BOUNDS, plain
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Lines
+from routing_oof import scores_of
 from routing_sets import Table, UnreadableSet, load
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
+from threadpoolctl import threadpool_limits
 
 from orchestrator.core.contract import certify
 
@@ -55,6 +62,7 @@ class Case:
     """One set with its scores; ordered by score."""
 
     name: str
+    scorer: str
     scores: Floats
     weak: Floats
     strong: Floats
@@ -86,15 +94,18 @@ def out_of_fold(table: Table) -> Floats:
     return scores
 
 
-def case(table: Table) -> Case:
+def case(table: Table, scorer: str, cache: Path) -> Case:
     scale = MTBENCH_SCALE if table.name == "mtbench" else 1.0
-    scores = out_of_fold(table)
+    scores = scores_of(table, cache, _say) if scorer == "learned" else out_of_fold(table)
     order = np.argsort(scores, kind="stable")
     assert table.weak is not None
     assert table.strong is not None
-    return Case(
-        name=table.name, scores=scores[order], weak=table.weak[order] / scale, strong=table.strong[order] / scale
-    )
+    weak, strong = table.weak[order] / scale, table.strong[order] / scale
+    return Case(name=table.name, scorer=scorer, scores=scores[order], weak=weak, strong=strong)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr)
 
 
 def trial(case: Case, epsilon: float, delta: float, share: float, methods: Iterable[str], seed: int) -> dict[str, int]:
@@ -153,7 +164,8 @@ def measure(
     means, ends = case.means(epsilon), case.ends()
     best = int(ends[means[ends] >= 0].max())
     return [
-        {"set": case.name, "n": n, "epsilon": epsilon, "delta": delta, "method": method, "best": 100 * best / n}
+        {"set": case.name, "scores": case.scorer, "n": n, "epsilon": epsilon, "delta": delta, "method": method}
+        | {"best": 100 * best / n}
         | _told(np.array([each[method] for each in sent]), means, best)
         for method in methods
     ]
@@ -188,7 +200,7 @@ def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         if row["method"] not in OURS:
             continue
-        name = f"{row['set']} {row['epsilon']},{row['delta']} {row['method']}"
+        name = f"{row['set']} {row['scores']} {row['epsilon']},{row['delta']} {row['method']}"
         kept = row["broken_low"] <= row["delta"]  # a test that is exact is above its delta half of the time
         told.append({"name": f"{name}: broken", "value": row["broken"], "goal": row["delta"], "met": kept})
         if row["n"] > LARGE:
@@ -198,11 +210,12 @@ def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
-    lines = Lines("set", "n", "ε, δ", "best", "method", "certified", "broken (95%)", "lost", "median")
+    lines = Lines("set", "n", "scores", "ε, δ", "best", "method", "certified", "broken (95%)", "lost", "median")
     for row in rows:
         lines.add_row(
             row["set"],
             f"{row['n']:,}",
+            row["scores"],
             f"{row['epsilon']}, {row['delta']}",
             f"{row['best']:.1f}",
             row["method"],
@@ -221,16 +234,26 @@ def main() -> int:
     except UnreadableSet as error:
         print(f"scripts/bench contracts: {error}", file=sys.stderr)
         return 2
-    cases = [case(table) for name, table in tables.items() if not asked.sets or name in asked.sets.split(",")]
+    began_s = time.monotonic()
+    threadpool_limits(1)
+    wanted = [table for name, table in tables.items() if not asked.sets or name in asked.sets.split(",")]
+    cases = [case(table, scorer, asked.cache) for table in wanted for scorer in asked.scores.split(",")]
+    _say(f"{len(cases)} sets with scores ready after {time.monotonic() - began_s:.0f} s")
     methods = ("plain", *(BOUNDS if asked.bounds else ()), *OURS)
     with ProcessPoolExecutor(asked.jobs) as pool:
         jobs = [pool.submit(measure, c, *p, asked.splits, asked.share, methods) for c in cases for p in PROMISES]
         rows = [row for job in jobs for row in job.result()]
+    used = [resource.getrusage(whom) for whom in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     told = {"splits": asked.splits, "share": asked.share, "rows": rows, "goals": goals(rows)}
+    told |= {
+        "seconds": round(time.monotonic() - began_s),
+        "cpu_seconds": round(sum(u.ru_utime + u.ru_stime for u in used)),
+    }
     if asked.json:
         print(json.dumps(told))
     else:
-        show(rows, Console(width=130))
+        show(rows, Console(width=140))
+        print(f"{told['seconds']} s, of which {told['cpu_seconds']} s of processor time")
         for goal in told["goals"]:
             if not goal["met"]:
                 print(f"missed: {goal['name']} is {goal['value']:.3g}, goal {goal['goal']:g}")
@@ -243,9 +266,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object with figures and goals")
     parser.add_argument("--splits", type=int, default=500, help="random splits per set and promise (default 500)")
     parser.add_argument("--share", type=float, default=0.5, help="of the rows that calibrate, up to 0.6 (default 0.5)")
+    parser.add_argument("--scores", default="learned,words", help="which scores, comma between (default learned,words)")
+    cache = os.environ.get("PENNYROUTE_ROUTING_CACHE", str(Path.home() / ".cache" / "pennyroute" / "routing"))
+    parser.add_argument("--cache", type=Path, default=Path(cache), help="folder for vectors and learned scores")
     parser.add_argument("--sets", help="only these, comma between")
     parser.add_argument("--bounds", action="store_true", help="other tests beside ours")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     return parser.parse_args()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from PIL import Image
 from routing_calibration import happened, reliability
 from routing_regimes import SetScores
 from routing_sets import Floats, Table
@@ -24,7 +26,7 @@ STAGES = (
     ("after_answer", "ours, weak answer read", "--"),
     ("after_agreement", "ours, agreement of local models", ":"),
 )
-DPI = 80
+DPI, COLOURS = 80, 48
 
 
 def curves(tables: Mapping[str, Table], found: Mapping[str, SetScores], told: Mapping[str, Any], file: Path) -> None:
@@ -100,7 +102,10 @@ def reliabilities(
 
 
 def _save(figure: Any, file: Path) -> None:
+    """As PNG of 48 colours, a third of the size, and without a version in it: the same figures, the same bytes."""
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    figure.savefig(file, dpi=DPI, metadata={"Software": None})  # no version in it: the same figures, the same bytes
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png", metadata={"Software": None})
     plt.close(figure)
+    Image.open(drawn).convert("RGB").quantize(COLOURS).save(file, optimize=True)

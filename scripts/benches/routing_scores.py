@@ -1,18 +1,20 @@
 """Trains on one folder and writes a score and the decisions for each query of another, one JSON line per regime.
 
-The score is that of a router fitted on all labels of the set. The decisions are those of another one, fitted on half
-of them; the other half, which it has not seen (no split key is on both sides), certifies a threshold on its score, and
-this very router and threshold decide. So the certificate is exact: its rows and the queries decided are draws of one
-task class, scored by one function that was fixed before any of them was looked at. A certificate on out-of-fold scores
-would not be, for the router that decides then is not among those that were certified.
+The score is that of a router fitted on all labels of the set. The decisions are those of two others: the labels are
+cut in halves (no split key in both), a router is fitted on each, and each is certified on the half it has not seen, at
+δ / 2. A hash of the query says which of the two decides it. So the promise is exact: each certificate's rows and the
+queries decided are draws of one task class, scored by one function that was fixed before any of them was looked at;
+both hold with probability 1 − δ, and where both hold so does their mean. A certificate on out-of-fold scores would not
+be exact, for the router that decides then is not among those that were certified.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from routing_regimes import FEW, Scores, before_call, elsewhere, few, in_domain
@@ -24,8 +26,7 @@ from orchestrator.core import contract
 REGIMES = ("id", "id-1500", "ood", "lodo")
 PROMISES = ((0.01, 0.1), (0.02, 0.1), (0.05, 0.1), (0.05, 0.05), (0.1, 0.1))
 """(ε, δ) of the decisions written."""
-CERTIFY_SHARE, CERTIFY_SEED = 0.5, 9
-"""Of the labels that certify. A third or two thirds lose about as much: a worse router or a wider test."""
+HALVES_SEED = 9
 QUANTILES = np.arange(1, 200) / 200
 Decided = dict[str, list[str]]
 
@@ -92,34 +93,49 @@ def _scored(
     if regime == "id-1500":
         rows = few(labelled, FEW)
         labelled, known = labelled.take(rows), known.take(rows)
-    return in_domain(labelled, known, asked), decisions(labelled, known, asked)
+    return in_domain(labelled, known, asked), decisions(labelled, known, asked, table.queries)
 
 
-def decisions(labelled: Table, known: View, asked: View) -> Decided:
-    """Weak or strong for each row asked, by promise, from one half's router and the other half's certificate."""
-    fitting, certifying = halves(labelled)
-    router = labelled.take(fitting), known.take(fitting)
-    scores = before_call(*router, stacked(known.take(certifying), asked))
+def decisions(labelled: Table, known: View, asked: View, queries: Sequence[str]) -> Decided:
+    """Weak or strong for each row asked, by promise: each decided by one of two certified routers."""
+    halves = halved(labelled)
+    first = certified(labelled, known, asked, *halves)
+    second = certified(labelled, known, asked, *halves[::-1])
+    turn = [crc32(query.encode("utf-8", "surrogatepass")) & 1 for query in queries]
+    told: Decided = {}
+    for promise in first[1]:
+        pairs = [[contract.decide(held[promise], float(score)) for score in scores] for scores, held in (first, second)]
+        told[promise] = [pairs[which][row] for row, which in enumerate(turn)]
+    return told
+
+
+def certified(
+    labelled: Table, known: View, asked: View, fitting: Indices, certifying: Indices
+) -> tuple[Floats, dict[str, contract.Certificate]]:
+    """The rows asked as the router of the rows `fitting` scores them, and what the rows `certifying` certify, at half
+    of each δ, of thresholds on that score; thresholds tried are quantiles of the rows asked."""
+    both = stacked(known.take(certifying), asked)
+    scores = before_call(labelled.take(fitting), known.take(fitting), both)
     tested, new = scores[: len(certifying)], scores[len(certifying) :]
-    held = certificates(labelled.take(certifying), tested, np.quantile(new, QUANTILES))
-    return {promise: [contract.decide(one, float(score)) for score in new] for promise, one in held.items()}
+    return new, certificates(labelled.take(certifying), tested, np.quantile(new, QUANTILES), 0.5)
 
 
-def halves(table: Table) -> tuple[Indices, Indices]:
-    """Rows to fit on and rows to certify with; rows of one split key are on one side."""
+def halved(table: Table) -> tuple[Indices, Indices]:
+    """The rows in two halves; rows of one split key are in one."""
     keys, at = np.unique(table.split_keys, return_inverse=True)
-    chosen = np.random.default_rng(CERTIFY_SEED).permutation(len(keys)) < CERTIFY_SHARE * len(keys)
+    chosen = np.random.default_rng(HALVES_SEED).permutation(len(keys)) < 0.5 * len(keys)
     return np.flatnonzero(~chosen[at]), np.flatnonzero(chosen[at])
 
 
-def certificates(table: Table, scores: Floats, grid: Floats) -> dict[str, contract.Certificate]:
-    """By promise, what these rows certify of a threshold on their scores; `grid` must not depend on these rows."""
+def certificates(table: Table, scores: Floats, grid: Floats, part: float = 1.0) -> dict[str, contract.Certificate]:
+    """By promise, what these rows certify of a threshold on their scores, with `part` of its δ. `grid` must not depend
+    on these rows."""
     assert table.weak is not None
     assert table.strong is not None
     scale = max(1.0, float(np.max(table.strong)), float(np.max(table.weak)))  # MT-Bench grades from 1 to 10
     return {
         _key(epsilon, delta): contract.certify(
-            scores, table.weak / scale, table.strong / scale, epsilon=epsilon, delta=delta, grid=grid
+            scores, table.weak / scale, table.strong / scale, epsilon=epsilon, delta=part * delta, grid=grid
         )
         for epsilon, delta in PROMISES
     }

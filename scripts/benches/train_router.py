@@ -24,7 +24,7 @@ import numpy as np
 from routing_fit import weighted_words
 from routing_regimes import FOLDS, SPLIT_SEED
 from routing_sets import PAIRS, Floats, Indices, Table, UnreadableSet, load
-from routing_views import View, views, word_counts
+from routing_views import Matrix, View, views, word_counts
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
@@ -60,7 +60,7 @@ class Design:
 
     words: sparse.csr_matrix
     signals: Floats
-    vectors: Floats | None
+    vectors: Matrix | None
 
     def take(self, rows: Indices) -> Design:
         vectors = None if self.vectors is None else self.vectors[rows]

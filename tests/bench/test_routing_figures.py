@@ -58,9 +58,9 @@ def test_figures_are_those_of_the_core(decimals: int) -> None:
     assert (found["apgr"]["low"], found["apgr"]["high"]) == pytest.approx((exact.low, exact.high), abs=1e-9)
 
 
-def test_the_rows_that_certify_share_no_split_key_with_those_that_fit() -> None:
+def test_the_halves_share_no_split_key() -> None:
     made, _ = table(300)
-    fitting, certifying = routing_scores.halves(made)
+    fitting, certifying = routing_scores.halved(made)
     assert {made.split_keys[row] for row in fitting}.isdisjoint(made.split_keys[row] for row in certifying)
     assert sorted([*fitting, *certifying]) == list(range(300))
     assert (len(fitting), len(certifying)) == (150, 150)
