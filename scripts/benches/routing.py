@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WITH_CURVE = ("mmlu", "mmlu_pro", "llmrouter_mix")
 QUICK_ROWS = 600
 ARTEFACT = ROOT / "orchestrator" / "core" / "artefacts" / "router.npz"
-BLOCK, FIGURES = ROOT / "docs" / "routing-table.md", ROOT / "docs" / "figures"
+PAGE, FIGURES = ROOT / "docs" / "routing-table.md", ROOT / "docs" / "figures"
 SMOKE = ("mtbench",)
 """52 rows with grades from 1 to 10: a smoke test only, in no pooled figure."""
 
@@ -138,13 +138,13 @@ def _recalibrated(found: Mapping[str, SetScores]) -> dict[str, dict[str, dict[st
 def _write(told: Mapping[str, Any], found: Mapping[str, SetScores], maps: Any, say: Callable[[str], None]) -> None:
     import routing_plots  # noqa: PLC0415 - matplotlib takes a second to load, and only --write draws
 
-    BLOCK.parent.mkdir(exist_ok=True)
-    BLOCK.write_text(tables_of.block(told), encoding="utf-8")
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(tables_of.page(told), encoding="utf-8")
     routing_plots.curves(_tables, found, told["sets"], FIGURES / "routing-curves.png")
     large = [name for name in maps if len(_tables[name]) > report.LARGE]
     file = FIGURES / "routing-reliability.png"
     routing_plots.reliabilities(_tables, maps, report.MAPS, told["calibration"], large, file)
-    say(f"{BLOCK.relative_to(ROOT)} and two figures in {FIGURES.relative_to(ROOT)} written")
+    say(f"{PAGE.relative_to(ROOT)} and two figures in {FIGURES.relative_to(ROOT)} written")
 
 
 def _agrees(written: Path, told: Mapping[str, Any]) -> bool:

@@ -112,11 +112,15 @@ def _goal_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def block(told: Mapping[str, Any]) -> str:
-    """What README holds between START and END. Timings are left out: they differ from run to run."""
+    """The main table, as README holds it between START and END."""
+    return "\n".join([START, *_apgr_lines(told["sets"], told["mean_of_8"]), "", END]) + "\n"
+
+
+def page(told: Mapping[str, Any]) -> str:
+    """The block and every other table. Timings are left out: they differ from run to run."""
     sets, means = told["sets"], told["mean_of_8"]
-    parts = [_apgr_lines(sets, means), _saving_lines(sets), _plain_lines(sets, means), list(_curve_lines(sets))]
-    parts.append(_goal_lines(told["goals"]))
-    return "\n".join([START, *("\n".join([*part, ""]) for part in parts), END]) + "\n"
+    parts = [_saving_lines(sets), _plain_lines(sets, means), list(_curve_lines(sets)), _goal_lines(told["goals"])]
+    return "\n".join([block(told), *("\n".join([*part, ""]) for part in parts)])
 
 
 def _apgr_lines(sets: Mapping[str, Any], means: Mapping[str, float | None]) -> list[str]:
