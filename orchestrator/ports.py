@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from orchestrator.core.budget import BudgetState
-from orchestrator.core.eprocess import Watch
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
-from orchestrator.core.quality import Judge
-from orchestrator.core.quality import judge as stated_judge
+from orchestrator.core.contract.watch import Watch
+from orchestrator.core.quality.judge import Judge
+from orchestrator.core.quality.judge import judge as stated_judge
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Call, Caller, Delta, Hold, Inference, Neighbour, Pace, Reply, Strategy
 from registry.load import Registry
 

@@ -37,9 +37,9 @@ from orchestrator.adapters.providers.plain import PlainProvider
 from orchestrator.adapters.redis.conversations import RedisConversations
 from orchestrator.adapters.redis.fleet import FleetReader
 from orchestrator.core.errors import ConfigError
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
-from orchestrator.core.quality import Judge
+from orchestrator.core.quality.judge import Judge
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.ports import ApiKey, Clock, Deps, Label, Labels, Limits, Policies, Provider
 from orchestrator.settings import Settings, environment_name
 from registry.load import Registry, load

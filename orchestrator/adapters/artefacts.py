@@ -6,9 +6,9 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from orchestrator.core import quality
-from orchestrator.core.predict import Predictor, load
-from orchestrator.core.quality import Judge
+from orchestrator.core.quality import judge as quality
+from orchestrator.core.quality.judge import Judge
+from orchestrator.core.reading.predict import Predictor, load
 
 
 @cache

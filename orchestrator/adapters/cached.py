@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.ports import ApiKey, Keys, Policies
 
 FRESH_S = 2.0

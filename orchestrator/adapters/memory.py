@@ -16,8 +16,8 @@ from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.postgres.rows import inference_row
 from orchestrator.core.budget import BudgetState
 from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable, NotFound
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor, load
+from orchestrator.core.reading.predict import Predictor, load
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Pace, Reply
 from orchestrator.ports import ApiKey, StoredText
 from registry.load import Registry

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.types import Neighbour
 from orchestrator.ports import Label
 

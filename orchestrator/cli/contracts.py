@@ -18,9 +18,9 @@ from orchestrator.cli.database import DatabaseUrl, find_database
 from orchestrator.cli.screen import AsJson, note, screen, show_json, table
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.cli.simulate_files import LOG, read_file
-from orchestrator.core.contract import Contract, Reads, State
+from orchestrator.core.contract.certificate import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.recorded import Recorded
+from orchestrator.core.replay.recorded import Recorded
 from orchestrator.flow.certify import Certified, Promised, Say, certified, put_in_force, revoke
 from orchestrator.ports import Label
 from registry.load import Registry, UnknownModel, load

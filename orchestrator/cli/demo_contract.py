@@ -9,7 +9,7 @@ from importlib import resources
 from uuid import NAMESPACE_OID, uuid5
 
 from orchestrator.cli.demo_prompts import OPEN_MODEL, OPEN_SERVER
-from orchestrator.core.contract import Contract
+from orchestrator.core.contract.certificate import Contract
 from orchestrator.flow.certify import certify
 from orchestrator.ports import Label
 from registry.schema import Tier

@@ -16,11 +16,11 @@ import typer
 from orchestrator.cli.explain_page import show_explanation
 from orchestrator.cli.screen import NANOUSD_PER_USD, AsJson, screen, show_json
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
-from orchestrator.core.asking import asked_of, candidates, seen
 from orchestrator.core.errors import InvalidInput, NoModelAvailable, NotEligible
-from orchestrator.core.explain import explanation
-from orchestrator.core.plan import choose
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.asking import asked_of, candidates, seen
+from orchestrator.core.routing.explain import explanation
+from orchestrator.core.routing.plan import choose
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Constraints, Message, Options, Request, Strategy
 from orchestrator.settings import load
 from registry.schema import Task, Tier

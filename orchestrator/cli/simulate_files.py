@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.recorded import Outcome, Recorded, read_answers, read_rows
+from orchestrator.core.replay.recorded import Outcome, Recorded, read_answers, read_rows
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Complexity
 from orchestrator.ports import Label
 

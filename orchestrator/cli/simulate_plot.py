@@ -8,10 +8,10 @@ from typing import Any
 
 from orchestrator.cli.simulate_run import Shown
 from orchestrator.cli.simulate_table import figure_rows, notes, sentences
-from orchestrator.core import chart
-from orchestrator.core.chart import Chart, Policy, Spot
 from orchestrator.core.errors import ConfigError, InvalidInput
-from orchestrator.core.simulate import Figures
+from orchestrator.core.replay import chart
+from orchestrator.core.replay.chart import Chart, Policy, Spot
+from orchestrator.core.replay.simulate import Figures
 
 _HEADINGS = ("", "quality", "95% interval", "$ per 1,000", "95% interval", "who answered")
 _COLOURS = ("#0757ba", "#b1361e", "#1a6b32", "#7a3fb0", "#8a5a00")

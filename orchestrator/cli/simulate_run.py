@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cli.simulate_files import Named, Source
-from orchestrator.core.played import Replay, Sat, replay_of
-from orchestrator.core.replay import Table
-from orchestrator.core.seats import complete, means, seating
-from orchestrator.core.simulate import Difference, Figures, Ground, Simulation
+from orchestrator.core.replay.played import Replay, Sat, replay_of
+from orchestrator.core.replay.seats import complete, means, seating
+from orchestrator.core.replay.simulate import Difference, Figures, Ground, Simulation
+from orchestrator.core.replay.table import Table
 from orchestrator.settings import load
 
 T = TypeVar("T")

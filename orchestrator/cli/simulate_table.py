@@ -11,8 +11,8 @@ from rich.text import Text
 
 from orchestrator.cli.screen import table
 from orchestrator.cli.simulate_run import Shown
-from orchestrator.core.evaluate import Interval
-from orchestrator.core.simulate import Difference, Figures, Simulation
+from orchestrator.core.replay.evaluate import Interval
+from orchestrator.core.replay.simulate import Difference, Figures, Simulation
 
 _COLUMNS = ("", "quality", "95% interval", "$ per 1,000", "95% interval", "who answered")
 _ORDER = (("apgr", "APGR"), ("cpt50", "CPT(50%)"), ("cpt80", "CPT(80%)"), ("regret", "regret"))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from math import exp
 from typing import Protocol
 
-from orchestrator.core import features
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
-from orchestrator.core.score import Read, adapted, read_as, stated_ability
+from orchestrator.core.reading import features
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, adapted, read_as, stated_ability
 from orchestrator.core.types import Message, Request
 from orchestrator.ports import Label, Labels, Policies
 from registry.load import Registry

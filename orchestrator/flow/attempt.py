@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from orchestrator.core import cascade, transcript
+from orchestrator.core import transcript
 from orchestrator.core.budget import affordable_output_tokens, hold_nanousd
-from orchestrator.core.cascade import Move
 from orchestrator.core.errors import (
     BudgetExceeded,
     CallFailed,
@@ -22,7 +21,9 @@ from orchestrator.core.errors import (
     NotEligible,
     usd,
 )
-from orchestrator.core.score import stated_latency_ms, stated_output_tokens
+from orchestrator.core.routing import cascade
+from orchestrator.core.routing.cascade import Move
+from orchestrator.core.routing.score import stated_latency_ms, stated_output_tokens
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
 from orchestrator.flow.verify import judged
 from orchestrator.ports import Deps

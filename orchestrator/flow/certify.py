@@ -10,13 +10,14 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
-from orchestrator.core import contract as contracts
-from orchestrator.core import evaluate, learn, predict
-from orchestrator.core.contract import Contract, Reads, State
+from orchestrator.core.contract import certificate as contracts
+from orchestrator.core.contract.certificate import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NotFound
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
-from orchestrator.core.quality import Evidence, Judge
+from orchestrator.core.quality.judge import Evidence, Judge
+from orchestrator.core.reading import learn, predict
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.replay import evaluate
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Message, Reply, Request
 from orchestrator.flow.label import first_watch, in_force
 from orchestrator.ports import Clock, Label, Labels, Policies

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from orchestrator.core import conversation, rules
-from orchestrator.core import features as signals
-from orchestrator.core.contract import Reads
+from orchestrator.core.contract.certificate import Reads
 from orchestrator.core.errors import NotFound
-from orchestrator.core.plan import Asked, Choice, choose
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.score import Read, read_as, score
+from orchestrator.core.reading import features as signals
+from orchestrator.core.routing import conversation, rules
+from orchestrator.core.routing.plan import Asked, Choice, choose
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, read_as, score
 from orchestrator.core.types import Answer, Decision, Request, Score
 from orchestrator.ports import Deps
 from registry.load import Registry

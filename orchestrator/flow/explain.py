@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.core.asking import asked_of, candidates, seen
 from orchestrator.core.errors import NoModelAvailable, NotEligible
-from orchestrator.core.explain import explanation
-from orchestrator.core.plan import Asked
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.asking import asked_of, candidates, seen
+from orchestrator.core.routing.explain import explanation
+from orchestrator.core.routing.plan import Asked
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Request
 from orchestrator.flow.decide import ruled, weigh
 from orchestrator.ports import Deps

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from orchestrator.core.contract import Contract, State, revoke
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.certificate import Contract, State, revoke
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.errors import InvalidInput, NotFound
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.transcript import last_ask
 from orchestrator.ports import Deps, Label
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.core.cascade import Move, Step, next_rung
 from orchestrator.core.errors import AllRungsFailed, BudgetExceeded, DeadlineExceeded, PennyrouteError
+from orchestrator.core.routing.cascade import Move, Step, next_rung
 from orchestrator.core.types import Answer, Attempt, Decision, Reply, Request
 from orchestrator.flow.attempt import Refusals, attempt
 from orchestrator.flow.decide import decide, remember, ruled

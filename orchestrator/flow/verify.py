@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core import features
-from orchestrator.core.contract import Reads
+from orchestrator.core.contract.certificate import Reads
 from orchestrator.core.errors import CallFailed
-from orchestrator.core.quality import Evidence, Judge
-from orchestrator.core.score import seen
+from orchestrator.core.quality.judge import Evidence, Judge
+from orchestrator.core.reading import features
+from orchestrator.core.routing.score import seen
 from orchestrator.core.types import Call, Decision, QualityScore, Reply, Request
 from orchestrator.ports import Deps
 from registry.load import UnknownModel

@@ -21,8 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.core import json_schema as schemas
 from orchestrator.core.errors import InvalidInput
+from orchestrator.core.quality import json_schema as schemas
 from orchestrator.core.types import Strategy
 from registry.schema import Task, Tier
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.core.contract import Contract, State
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.certificate import Contract, State
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.errors import InvalidInput
 from orchestrator.flow.label import Standing, label, standings
 from orchestrator.http.answer import json_response

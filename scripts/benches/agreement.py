@@ -25,8 +25,8 @@ from rich.table import Table as Grid
 from routing_sets import LOCAL, Floats, Table
 
 from orchestrator.adapters.artefacts import shipped_judge
-from orchestrator.core.contract import certify
-from orchestrator.core.quality import Evidence, Judge
+from orchestrator.core.contract.certificate import certify
+from orchestrator.core.quality.judge import Evidence, Judge
 from orchestrator.core.types import Message, Reply, Request
 from registry.schema import Task, Usage
 

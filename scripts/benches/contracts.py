@@ -42,7 +42,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from threadpoolctl import threadpool_limits
 
-from orchestrator.core.contract import certify
+from orchestrator.core.contract.certificate import certify
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

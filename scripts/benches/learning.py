@@ -3,7 +3,7 @@
 scripts/bench learning [--data DIR] [--json] [--quick]
 
 For each set an artefact is trained without it (as the shipped one knows nothing of a deployment's traffic); then
-labels of that set are drawn, `core/learn.py` learns from them, and the rest of the set grades it. Then the promise:
+labels of that set are drawn, `reading/learn.py` learns from them, and the rest of the set grades it. Then the promise:
 from 1,500 labels a contract is certified with the artefact's score as it is on all of them, and with a score learned
 from half of them on the other half; both are judged against the mean of the whole set.
 """
@@ -26,8 +26,9 @@ from routing_sets import Floats, Indices, Table, UnreadableSet, load
 from routing_views import word_counts
 from threadpoolctl import threadpool_limits
 
-from orchestrator.core import evaluate, learn, lexical, predict
-from orchestrator.core.contract import State, certify
+from orchestrator.core.contract.certificate import State, certify
+from orchestrator.core.reading import learn, lexical, predict
+from orchestrator.core.replay import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = ("mmlu", "mmlu_pro", "llmrouter_mix")

@@ -12,8 +12,9 @@ import numpy as np
 from routing_embedding import Shelf
 from routing_sets import LOCAL, Floats, Indices, Table, UnreadableSet
 
-from orchestrator.core import answers, demands, traits
-from orchestrator.core.quality import judge
+from orchestrator.core.quality import demands, traits
+from orchestrator.core.quality.judge import judge
+from orchestrator.core.reading import answers
 from orchestrator.core.types import Message, Reply, Request
 from registry.schema import Task, Usage
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from routing_sets import Floats
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 Graded = Mapping[str, Mapping[str, Floats]]
 """Evidence → set → grade of each answer; NaN where the evidence is missing."""

@@ -13,7 +13,8 @@ from scipy import sparse
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from orchestrator.core import features, score
+from orchestrator.core.reading import features
+from orchestrator.core.routing import score
 from orchestrator.core.types import Message, Request
 from registry.schema import Task
 
@@ -30,7 +31,7 @@ def length(train: Table, seen: View, test: Table, asked: View) -> Floats:
 
 
 def rules(train: Table, seen: View, test: Table, asked: View) -> Floats:
-    """The difficulty that `core/score.py` states without any label."""
+    """The difficulty that `core/routing/score.py` states without any label."""
     requests = (
         Request(id=UUID(int=0), task=Task.GENERATE, messages=(Message(role="user", content=query),))
         for query in test.queries

@@ -10,7 +10,7 @@ from routing_sets import Floats, Table
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 FOLDS, SEED, BINS = 5, 77, 15
 LEAST_ROWS = BINS * BINS  # fewer fill no 15 bins worth the name

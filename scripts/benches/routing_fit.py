@@ -18,7 +18,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse.linalg import svds
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 
-from orchestrator.core import lexical
+from orchestrator.core.reading import lexical
 
 NOISE = 8.0  # ridge of the kernel regression, in units of the kernels' variance
 VECTOR_WIDTH = 2.0  # exp(−2‖a − b‖²) of unit vectors: 0.37 at cosine 0.75

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from routing_sets import Floats, Indices, Table
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 KEEP = (0.95, 0.99)
 """Shares of the strong model's quality at which calls and dollars saved are told."""

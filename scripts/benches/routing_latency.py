@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from routing_embedding import encoder
 
-from orchestrator.core import predict
+from orchestrator.core.reading import predict
 from registry.schema import Task
 from workers import embeddings
 from workers.runtime import Batch

@@ -12,7 +12,7 @@ from routing_sets import Floats, Table
 from routing_views import views
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("routing_fit.py", "routing_views.py", "routing_regimes.py", "../../orchestrator/core/lexical.py")
+SOURCES = ("routing_fit.py", "routing_views.py", "routing_regimes.py", "../../orchestrator/core/reading/lexical.py")
 """What decides the scores: when one of these changes, scores kept before are not used."""
 
 

@@ -15,7 +15,7 @@ from routing_regimes import SetScores
 from routing_sets import Floats, Table
 from routing_tables import PLAIN
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # after the backend is chosen

@@ -11,7 +11,7 @@ from routing_intervals import figures as with_intervals
 from routing_regimes import SetScores
 from routing_sets import MEAN_OF, Floats, Indices, Table
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 REPLICATES = 300
 REGIMES = ("id", "id-1500", "ood", "lodo")

@@ -21,7 +21,7 @@ from routing_regimes import FEW, Scores, before_call, elsewhere, few, in_domain
 from routing_sets import Floats, Indices, Table, load
 from routing_views import View, stacked, views
 
-from orchestrator.core import contract
+from orchestrator.core.contract import certificate as contract
 
 REGIMES = ("id", "id-1500", "ood", "lodo")
 PROMISES = ((0.01, 0.1), (0.02, 0.1), (0.05, 0.1), (0.05, 0.05), (0.1, 0.1))

@@ -13,7 +13,7 @@ from routing_fit import kernel_ridge
 from routing_sets import FAMILIES, Floats, Indices, Table, related
 from routing_views import View
 
-from orchestrator.core import lexical
+from orchestrator.core.reading import lexical
 
 COLUMNS = [lexical.SIGNALS.index(name) for name in ("words", "numbers")]
 SHRINKAGE = 1.0

@@ -4,7 +4,7 @@ scripts/bench routing_trust [--data DIR] [--cache DIR] [--json]
 
 Fitted over all sets together, each read by an artefact that has not seen it (`lodo`), nor its siblings and the mixtures
 (`ood`): logit P(weak model right) = ability + t × ease + c0 + c1 × difficulty, where ability is the log-odds of the
-model's mean in that set, ease is the artefact's reading and difficulty is `core/score.py`'s of a request with that one
+model's mean in that set, ease is the artefact's reading and difficulty is `score.difficulty` of a request with that one
 user message. Every set weighs the same. Intervals: resampling whole sets, for a new kind of text is a new set.
 `known elsewhere` is the same over every model that other sets know too, its ability being the mean of its log-odds
 there, as a card's quality prior would have it: c0 and its interval then hold what a new kind of text does to a model.
@@ -28,7 +28,9 @@ from routing_views import View, views
 from threadpoolctl import threadpool_limits
 from train_router import artefact, designs, fit, outcomes, packed
 
-from orchestrator.core import evaluate, features, lexical, predict, score
+from orchestrator.core.reading import features, lexical, predict
+from orchestrator.core.replay import evaluate
+from orchestrator.core.routing import score
 from orchestrator.core.types import Message, Request
 from registry.schema import Task
 

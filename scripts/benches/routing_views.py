@@ -15,7 +15,7 @@ from routing_embedding import Shelf
 from routing_sets import Floats, Indices, Table
 from scipy import sparse
 
-from orchestrator.core import answers, lexical
+from orchestrator.core.reading import answers, lexical
 
 Matrix = NDArray[np.float32]
 BUCKETS = 1 << 20

@@ -1,9 +1,9 @@
-"""Calibrates core/quality.py on raw answers of cheap models whose labels are known, and says how well it holds.
+"""Calibrates core/quality/judge.py on raw answers of cheap models whose labels are known, and says how well it holds.
 
 scripts/train-quality [--data DIR] [--out FILE] [--check]
 
 First the answer's own part: weights of its traits, by logistic regression with a ridge around each set's base rate, on
-answers that broke no promise (core/checks.py); the others are capped by the promise, and every figure is of the grade
+answers that broke no promise (`checks.py`); the others are capped by the promise, and every figure is of the grade
 as it comes out, cap included.
 Then, for each set of evidence (agreement, relevance, neighbours), one small logistic over that part and the evidence;
 what agrees can only raise the grade. Every set weighs by the root of its size. Same data, same bytes.
@@ -30,8 +30,8 @@ from routing_sets import LOCAL, PAIRS, Floats, Indices, Table, UnreadableSet, lo
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from orchestrator.core import demands, traits, weighing
-from orchestrator.core.weighing import PATTERNS, Head, Weighing
+from orchestrator.core.quality import demands, traits, weighing
+from orchestrator.core.quality.weighing import PATTERNS, Head, Weighing
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "orchestrator" / "core" / "artefacts" / "quality.json"

@@ -1,4 +1,4 @@
-"""Trains the artefact of core/predict.py on the routing sets, says how good it is on rows left out, and writes it.
+"""Trains the artefact of reading/predict.py on the routing sets, says how good it is on rows left out, and writes it.
 
 scripts/train-router [--data DIR] [--out DIR] [--check]
 
@@ -30,7 +30,8 @@ from scipy.optimize import minimize
 from scipy.sparse.linalg import lsqr
 from threadpoolctl import threadpool_limits
 
-from orchestrator.core import evaluate, lexical, predict
+from orchestrator.core.reading import lexical, predict
+from orchestrator.core.replay import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "orchestrator" / "core" / "artefacts"

@@ -20,7 +20,7 @@ create table quality_labels (
 create index quality_labels_class on quality_labels (task_class, created_at);
 create index quality_labels_texts on quality_labels (created_at) where text is not null;
 
--- The game against each contract's promise (core/eprocess.py), moved on by one label at a time.
+-- The game against each contract's promise (core/contract/watch.py), moved on by one label at a time.
 create table contract_watches (
   contract_version text primary key,
   state jsonb not null,

@@ -18,7 +18,7 @@ import routing_scores
 import routing_tables
 from routing_sets import Table
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 
 def table(count: int, seed: int = 0) -> tuple[Table, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.quality import Evidence, load
+from orchestrator.core.quality.judge import Evidence, load
 from orchestrator.core.types import Reply
 from registry.schema import Usage
 from tests.samples import request

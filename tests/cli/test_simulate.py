@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from orchestrator.cli.simulate_table import sentence
-from orchestrator.core.evaluate import Interval
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.simulate import Difference
+from orchestrator.core.replay.evaluate import Interval
+from orchestrator.core.replay.simulate import Difference
+from orchestrator.core.routing.policy import RoutingPolicy
 from tests.cli.conftest import Cli
 
 EASY = ("What is the capital of France?", "What is 2+2?", "Who wrote Hamlet?", "What colour is the sky?")

@@ -19,9 +19,9 @@ from orchestrator.adapters.postgres.labels import PostgresLabels
 from orchestrator.adapters.postgres.neighbours import PostgresNeighbours
 from orchestrator.adapters.postgres.stores import PostgresInferences, PostgresPolicies
 from orchestrator.adapters.prompt_vectors import PromptVectors
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.errors import CallUnreachable, NotFound
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Call
 from orchestrator.ports import Label, Labels, Neighbours, Policies
 from registry.load import load

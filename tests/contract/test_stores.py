@@ -30,7 +30,7 @@ from orchestrator.adapters.postgres.stores import (
     PostgresOverrides,
     PostgresPolicies,
 )
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Caller, Ending
 from orchestrator.ports import Embeddings, Inferences, Keys, Ledger, Overrides, Policies, StoredText
 from tests.samples import USD, attempt, hold, inference, new_id, request

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core import answers
+from orchestrator.core.reading import answers
 
 CHOICE = "What is 6 times 7?\nA. 36\nB. 42\nC. 48\nAnswer:"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.cascade import Move, Step, next_rung
+from orchestrator.core.routing.cascade import Move, Step, next_rung
 from orchestrator.core.types import Attempt, Complexity, Ending, Plan, QualityScore, Rung
 from registry.schema import Tier
 from tests.samples import new_id

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.chart import Chart, Policy, Spot, page, svg
+from orchestrator.core.replay.chart import Chart, Policy, Spot, page, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

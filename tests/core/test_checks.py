@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.core import answers
-from orchestrator.core.quality import judge
+from orchestrator.core.quality.judge import judge
+from orchestrator.core.reading import answers
 from orchestrator.core.types import FinishReason, Reply
 from registry.schema import Usage
 from tests.samples import request

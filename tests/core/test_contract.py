@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from orchestrator.core.contract import Certificate, Contract, State, certify, decide, labels_needed, revoke
+from orchestrator.core.contract.certificate import Certificate, Contract, State, certify, decide, labels_needed, revoke
 from orchestrator.core.errors import InvalidInput
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.core.bounds import Claims, Rows, margins, refuted
+from orchestrator.core.contract.bounds import Claims, Rows, margins, refuted
 
 
 def all_weak(losses: np.ndarray) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.errors import InvalidInput
 
 

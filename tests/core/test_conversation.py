@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.conversation import in_tool_loop, key_after, key_of
+from orchestrator.core.routing.conversation import in_tool_loop, key_after, key_of
 from orchestrator.core.types import FinishReason, Media, Message, Reply, ToolCall
 from registry.schema import Usage
 

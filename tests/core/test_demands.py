@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core import demands
-from orchestrator.core.demands import Demands, demands_of
+from orchestrator.core.quality import demands
+from orchestrator.core.quality.demands import Demands, demands_of
 from orchestrator.core.types import Message
 from tests.samples import request
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core import evaluate
+from orchestrator.core.replay import evaluate
 
 # Four queries: only the strong model answers the first two, both answer the third, neither the fourth.
 WEAK, STRONG = [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]

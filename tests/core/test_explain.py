@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.core.asking import asked_of, candidates, seen
-from orchestrator.core.contract import Certificate, Contract, State
+from orchestrator.core.contract.certificate import Certificate, Contract, State
 from orchestrator.core.errors import NoModelAvailable, NotEligible
-from orchestrator.core.explain import explanation
-from orchestrator.core.plan import choose
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.asking import asked_of, candidates, seen
+from orchestrator.core.routing.explain import explanation
+from orchestrator.core.routing.plan import choose
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Constraints, Request, Strategy
 from registry.load import load
 from registry.schema import Tier

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.core import signals
-from orchestrator.core.features import ask_of, language, read
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.score import difficulty, read_as
+from orchestrator.core.reading import signals
+from orchestrator.core.reading.features import ask_of, language, read
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import difficulty, read_as
 from orchestrator.core.types import Complexity, Media, Message, Options, Request
 from registry.schema import Task
 from tests.core.prompts import EXPECTED

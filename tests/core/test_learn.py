@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.core import evaluate, learn, predict
 from orchestrator.core.errors import InvalidInput
+from orchestrator.core.reading import learn, predict
+from orchestrator.core.replay import evaluate
 from tests.core.test_predict import artefact
 
 VERBS = ("prove", "name", "spell", "derive")

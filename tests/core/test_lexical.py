@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core import lexical
+from orchestrator.core.reading import lexical
 
 CHOICE = "Which of these is not prime?\nA. 7\nB. 9\nC. 11\nD. 13\nAnswer:"
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.contract import Certificate, Contract, Reads, State
+from orchestrator.core.contract.certificate import Certificate, Contract, Reads, State
 from orchestrator.core.errors import NotEligible
-from orchestrator.core.features import read
-from orchestrator.core.plan import Asked, Choice, choose
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Reading
-from orchestrator.core.score import Read, read_as, score
+from orchestrator.core.reading.features import read
+from orchestrator.core.reading.predict import Reading
+from orchestrator.core.routing.plan import Asked, Choice, choose
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, read_as, score
 from orchestrator.core.types import Complexity, Constraints, Neighbour, Plan, Request, Score, Strategy
 from tests.flow.house import CREATIVE, LOCAL, MID, PREMIUM, registry
 from tests.samples import request

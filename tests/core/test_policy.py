@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.eligible import eligible
 from orchestrator.core.errors import ConfigError, ModelNotFound, NoModelAvailable, NotEligible
-from orchestrator.core.features import read
-from orchestrator.core.plan import Asked, choose
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Reading
-from orchestrator.core.score import Read, difficulty, read_as, score
+from orchestrator.core.reading.features import read
+from orchestrator.core.reading.predict import Reading
+from orchestrator.core.routing.eligible import eligible
+from orchestrator.core.routing.plan import Asked, choose
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, difficulty, read_as, score
 from orchestrator.core.types import (
     Complexity,
     Constraints,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.core import lexical, predict
 from orchestrator.core.errors import InvalidInput
+from orchestrator.core.reading import lexical, predict
 
 BUCKETS = 64
 (PROVE,) = lexical.counts("prove", BUCKETS)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core import json_schema
-from orchestrator.core.quality import Evidence, judge, load
+from orchestrator.core.quality import json_schema
+from orchestrator.core.quality.judge import Evidence, judge, load
 from orchestrator.core.types import FinishReason, Options, Reply, ToolCall
 from registry.schema import Task, Usage
 from tests.samples import request

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.recorded import Outcome, Recorded, read_answers, read_rows
+from orchestrator.core.replay.recorded import Outcome, Recorded, read_answers, read_rows
 
 ROW: dict[str, Any] = {
     "id": "q1",

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
-from orchestrator.core.asking import asked_of, seen
-from orchestrator.core.contract import Certificate, Contract, Reads, State
+from orchestrator.core.contract.certificate import Certificate, Contract, Reads, State
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.plan import choose
-from orchestrator.core.played import NOBODY, Played, Sat, replay_of
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.recorded import Outcome, Recorded
-from orchestrator.core.replay import Table
-from orchestrator.core.rules import Rule
-from orchestrator.core.seats import seating
+from orchestrator.core.replay.played import NOBODY, Played, Sat, replay_of
+from orchestrator.core.replay.recorded import Outcome, Recorded
+from orchestrator.core.replay.seats import seating
+from orchestrator.core.replay.table import Table
+from orchestrator.core.routing.asking import asked_of, seen
+from orchestrator.core.routing.plan import choose
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.rules import Rule
 from orchestrator.core.types import Strategy
 from registry.load import load
 from tests.flow.house import reply

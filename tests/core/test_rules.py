@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigError
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.rules import Rule, applied
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.rules import Rule, applied
 from orchestrator.core.types import Caller, Constraints, Strategy
 from registry.schema import Tier
 from tests.samples import request

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.recorded import Outcome, Recorded
-from orchestrator.core.seats import Seating, complete, means, seating
+from orchestrator.core.replay.recorded import Outcome, Recorded
+from orchestrator.core.replay.seats import Seating, complete, means, seating
 from registry.load import load
 
 MEANS = {"tiny": 0.4, "fair": 0.6, "good": 0.8, "best": 0.9}

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from orchestrator.adapters.artefacts import shipped_judge, shipped_predictor
-from orchestrator.core import evaluate
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.ordering import Ordering
-from orchestrator.core.played import Replay, Sat, Way, replay_of
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.recorded import Outcome, Recorded
-from orchestrator.core.replay import Table
-from orchestrator.core.resample import Draws, Floats, intervals, mean_of, share_of
-from orchestrator.core.seats import Seating, seating
-from orchestrator.core.simulate import Ground
+from orchestrator.core.replay import evaluate
+from orchestrator.core.replay.ordering import Ordering
+from orchestrator.core.replay.played import Replay, Sat, Way, replay_of
+from orchestrator.core.replay.recorded import Outcome, Recorded
+from orchestrator.core.replay.resample import Draws, Floats, intervals, mean_of, share_of
+from orchestrator.core.replay.seats import Seating, seating
+from orchestrator.core.replay.simulate import Ground
+from orchestrator.core.replay.table import Table
+from orchestrator.core.routing.policy import RoutingPolicy
 from registry.load import load
 
 SEATS = {"weak": "llama-3.2-1b-instruct", "strong": "claude-sonnet"}

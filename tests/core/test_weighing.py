@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core import traits, weighing
-from orchestrator.core.demands import Demands
 from orchestrator.core.errors import InvalidInput
+from orchestrator.core.quality import traits, weighing
+from orchestrator.core.quality.demands import Demands
 
 SHIPPED = files("orchestrator.core").joinpath("artefacts", "quality.json").read_bytes()
 CLOSED = Demands(closed=True)

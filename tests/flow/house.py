@@ -23,7 +23,7 @@ from orchestrator.adapters.memory import (
     Scripted,
 )
 from orchestrator.adapters.memory_learning import MemoryConversations, MemoryLabels, MemoryNeighbours
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Call, FinishReason, Reply
 from orchestrator.ports import Deps, Limits
 from registry.load import Registry, load

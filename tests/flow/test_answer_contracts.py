@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.core.contract import Contract, Reads, State
+from orchestrator.core.contract.certificate import Contract, Reads, State
 from orchestrator.core.errors import CallUnreachable, InvalidInput
 from orchestrator.core.types import Answer
 from orchestrator.flow.certify import certify

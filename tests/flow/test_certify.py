@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.core.contract import State
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.certificate import State
+from orchestrator.core.contract.watch import Watch
 from orchestrator.core.errors import InvalidInput, NotFound
 from orchestrator.flow.certify import Certified, Promised, certified, certify, halves, put_in_force, revoke
 from orchestrator.flow.route import route

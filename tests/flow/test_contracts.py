@@ -11,9 +11,9 @@ import pytest
 
 from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.memory_learning import MemoryConversations, MemoryNeighbours
-from orchestrator.core.contract import Certificate, Contract, State
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.rules import Rule
+from orchestrator.core.contract.certificate import Certificate, Contract, State
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.rules import Rule
 from orchestrator.core.types import Call, Message, Pace, Reply, Strategy
 from orchestrator.flow.route import route
 from orchestrator.flow.stream import stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.core.errors import NoModelAvailable
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Complexity, Options, Strategy
 from orchestrator.flow.decide import decide
 from registry.schema import Task

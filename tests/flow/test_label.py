@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.core.contract import Certificate, Contract, State
+from orchestrator.core.contract.certificate import Certificate, Contract, State
 from orchestrator.core.errors import InvalidInput, NotFound
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Answer, Caller, Message
 from orchestrator.flow.label import Standing, label, standings
 from orchestrator.flow.route import route

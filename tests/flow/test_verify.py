@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import CallTimedOut, InferenceFailed
-from orchestrator.core.quality import Evidence, judge
+from orchestrator.core.quality.judge import Evidence, judge
 from orchestrator.core.types import (
     Complexity,
     Decision,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.rules import Rule
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.rules import Rule
 from orchestrator.core.types import Strategy
 from orchestrator.ports import Label
 from tests.flow.house import LOCAL, MID, PREMIUM, build

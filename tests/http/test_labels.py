@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orchestrator.adapters.artefacts import shipped_predictor
-from orchestrator.core.contract import Certificate, Contract, State
-from orchestrator.core.policy import RoutingPolicy
+from orchestrator.core.contract.certificate import Certificate, Contract, State
+from orchestrator.core.routing.policy import RoutingPolicy
 from tests.flow.house import LOCAL, PREMIUM, build
 from tests.http.conftest import Api, as_role, open_api
 from tests.samples import new_id

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from orchestrator.adapters.postgres.database import Database
 from orchestrator.adapters.postgres.rows import clean, clean_value
-from orchestrator.core.eprocess import Watch
+from orchestrator.core.contract.watch import Watch
 from orchestrator.ports import Label
 
 _TEXTS = ("tenant", "task_class", "text", "served", "source")

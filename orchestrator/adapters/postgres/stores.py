@@ -16,8 +16,8 @@ from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.postgres.database import Database
 from orchestrator.adapters.postgres.rows import clean, clean_value
 from orchestrator.core.errors import NotFound
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor, load
+from orchestrator.core.reading.predict import Predictor, load
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.ports import ApiKey, StoredText
 
 # A row is written at the end of its attempt, so it lies a little after the moment in its UUIDv7.

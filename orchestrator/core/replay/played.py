@@ -9,7 +9,7 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.core.asking import Seen
+from orchestrator.core.routing.asking import Seen
 from orchestrator.core.types import Complexity, QualityScore
 from registry.schema import Usage
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf, nextafter
 
-from orchestrator.core.cascade import BROKEN, NEVER
-from orchestrator.core.contract import Contract, Reads, State, decide
-from orchestrator.core.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
+from orchestrator.core.contract.certificate import Contract, Reads, State, decide
 from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.reason import why_first, why_ordered
-from orchestrator.core.score import Read
+from orchestrator.core.routing.cascade import BROKEN, NEVER
+from orchestrator.core.routing.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.reason import why_first, why_ordered
+from orchestrator.core.routing.score import Read
 from orchestrator.core.types import Complexity, Plan, Promise, Request, Rung, Score, Strategy
 from registry.load import Registry, UnknownModel
 from registry.schema import Card, Task, Tier

@@ -16,19 +16,28 @@ from datetime import datetime
 from math import inf, isfinite
 from uuid import UUID
 
-from orchestrator.core import rules
-from orchestrator.core.asking import Seen, asked_of, seen
-from orchestrator.core.cascade import next_rung
-from orchestrator.core.contract import Contract, Reads, State
+from orchestrator.core.contract.certificate import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NoModelAvailable, NotEligible
-from orchestrator.core.plan import Asked, Choice, choose
-from orchestrator.core.played import ALWAYS_STRONG, NANOUSD_PER_USD, NEVER_STRONG, NOBODY, Played, Sat, Way, refused
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor
-from orchestrator.core.quality import Evidence, Judge
-from orchestrator.core.recorded import Recorded
-from orchestrator.core.score import stated_output_tokens
-from orchestrator.core.seats import Seating
+from orchestrator.core.quality.judge import Evidence, Judge
+from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.replay.played import (
+    ALWAYS_STRONG,
+    NANOUSD_PER_USD,
+    NEVER_STRONG,
+    NOBODY,
+    Played,
+    Sat,
+    Way,
+    refused,
+)
+from orchestrator.core.replay.recorded import Recorded
+from orchestrator.core.replay.seats import Seating
+from orchestrator.core.routing import rules
+from orchestrator.core.routing.asking import Seen, asked_of, seen
+from orchestrator.core.routing.cascade import next_rung
+from orchestrator.core.routing.plan import Asked, Choice, choose
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import stated_output_tokens
 from orchestrator.core.types import (
     Attempt,
     Complexity,

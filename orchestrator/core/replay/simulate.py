@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.evaluate import Interval
-from orchestrator.core.ordering import Ordering
-from orchestrator.core.played import NOBODY, Replay, Sat, Way
-from orchestrator.core.resample import Draws, Statistic, intervals, mean_of, share_of
-from orchestrator.core.seats import Seating
+from orchestrator.core.replay.evaluate import Interval
+from orchestrator.core.replay.ordering import Ordering
+from orchestrator.core.replay.played import NOBODY, Replay, Sat, Way
+from orchestrator.core.replay.resample import Draws, Statistic, intervals, mean_of, share_of
+from orchestrator.core.replay.seats import Seating
 
 Floats = NDArray[np.float64]
 REPLICATES = 1_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.recorded import Recorded
+from orchestrator.core.replay.recorded import Recorded
 from registry.load import Registry, UnknownModel
 from registry.schema import Card, Task, Tier
 

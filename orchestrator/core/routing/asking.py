@@ -10,11 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from orchestrator.core import features as signals
-from orchestrator.core.plan import Asked
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import Predictor, Reading
-from orchestrator.core.score import Read, read_as, score
+from orchestrator.core.reading import features as signals
+from orchestrator.core.reading.predict import Predictor, Reading
+from orchestrator.core.routing.plan import Asked
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, read_as, score
 from orchestrator.core.types import Features, Request, Score
 from registry.load import Registry
 from registry.pricing import UnpricedModel

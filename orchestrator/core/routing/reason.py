@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from orchestrator.core.contract import Reads, State
-from orchestrator.core.score import Read, seen
+from orchestrator.core.contract.certificate import Reads, State
+from orchestrator.core.routing.score import Read, seen
 from orchestrator.core.types import Features, Promise
 from registry.schema import Card
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.core.contract import Contract
+from orchestrator.core.contract.certificate import Contract
 from orchestrator.core.errors import ConfigError
-from orchestrator.core.rules import Rule
+from orchestrator.core.routing.rules import Rule
 from orchestrator.core.types import Complexity
 from registry.load import Registry
 from registry.schema import Card, Task, Tier

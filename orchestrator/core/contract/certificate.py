@@ -28,8 +28,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orchestrator.core.bounds import MOST_AT_STAKE, Bools, Claims, Rows, refuted
-from orchestrator.core.calibration import Floats, Sample, column, observed, sample_of, shuffled
+from orchestrator.core.contract.bounds import MOST_AT_STAKE, Bools, Claims, Rows, refuted
+from orchestrator.core.contract.calibration import Floats, Sample, column, observed, sample_of, shuffled
 from orchestrator.core.errors import InvalidInput
 
 METHOD = "hedged-betting-1"  # name and revision of the test; part of a contract's version

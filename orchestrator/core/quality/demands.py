@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orchestrator.core import answers, features, lexical, signals
+from orchestrator.core.reading import answers, features, lexical, signals
 from orchestrator.core.types import Request
 
 _EDGE_CHARACTERS = 500  # a demand stands at the ask's beginning or end; material pasted between is not read

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.core.evaluate import Interval
+from orchestrator.core.replay.evaluate import Interval
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from orchestrator.core.eligible import eligible
 from orchestrator.core.errors import PennyrouteError
-from orchestrator.core.plan import Asked, Choice
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.score import Read, seen
+from orchestrator.core.routing.eligible import eligible
+from orchestrator.core.routing.plan import Asked, Choice
+from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.score import Read, seen
 from orchestrator.core.types import Plan, Score
 from registry.load import Registry
 from registry.schema import Card
 
-# What each signal means to somebody who reads it for the first time; `core/features.py` says how it is counted.
+# What each signal means to somebody who reads it for the first time; `core/reading/features.py` says how it is counted.
 _MEANINGS: Mapping[str, str] = {
     "tokens": "about how many tokens the model has to read",
     "characters": "length of everything that is sent",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.core.resample import Statistic
+from orchestrator.core.replay.resample import Statistic
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -5,7 +5,7 @@ probability is calibrated on labelled answers of cheap models to five public set
 well it holds out of fold and on sets left out. Without an artefact it is the stated base.
 
 What is stated, for want of labels: that an ordinary complete reply to an open ask (chat, writing) is adequate three
-times in four; how log-probabilities move the grade; what a broken promise (core/checks.py) is worth. A broken promise
+times in four; how log-probabilities move the grade; what a broken promise (`checks`) is worth. A broken promise
 caps the grade at its own value, however sure the rest is.
 """
 
@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, prod
 
-from orchestrator.core import checks, demands, features, traits, weighing
-from orchestrator.core.demands import Demands
+from orchestrator.core.quality import checks, demands, traits, weighing
+from orchestrator.core.quality.demands import Demands
+from orchestrator.core.quality.weighing import Weighing
+from orchestrator.core.reading import features
 from orchestrator.core.types import QualityScore, Reply, Request
-from orchestrator.core.weighing import Weighing
 from registry.schema import Task
 
 OPEN_BASE = 0.75

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from orchestrator.core.policy import RoutingPolicy
-from orchestrator.core.predict import CENTRE, Reading, ability
+from orchestrator.core.reading.predict import CENTRE, Reading, ability
+from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Complexity, Features, Neighbour, Options, Pace, Score
 from registry.pricing import cost_nanousd
 from registry.schema import Billing, Capability, Card, Usage

@@ -5,7 +5,7 @@ The gain of the reference over the weak model is read as
     TRUST × the artefact's gain + what the labels add,
 
 and what they add is a ridge on the artefact's own word buckets and signals (a Gaussian process with a linear kernel,
-solved in its dual form: n × n, so a few thousand labels take seconds). It is linear in what `core/predict.py` reads, so
+solved in its dual form: n × n, so a few thousand labels take seconds). It is linear in what `predict` reads, so
 the result is an artefact of the same format, with other gain rows.
 
 Measured (`scripts/bench learning`) with an artefact that had not seen the set, mean APGR before → after 100, 300, 750,
@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.core import lexical, predict
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.predict import Head, Predictor
+from orchestrator.core.reading import lexical, predict
+from orchestrator.core.reading.predict import Head, Predictor
 
 Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]

@@ -1,14 +1,14 @@
 """Reads signals off a request's text: lengths, language, code, maths, creative, brand. No model, no I/O.
 
 Where a request pastes material (a text to summarise, a contract), the ask is what is judged: its first and last
-lines. How much each word counts is a stated prior; `core/signals.py` holds the words.
+lines. How much each word counts is a stated prior; `core/reading/signals.py` holds the words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from orchestrator.core import signals
+from orchestrator.core.reading import signals
 from orchestrator.core.types import Features, Request
 
 _LANGUAGE_SAMPLE_CHARACTERS = 2_000

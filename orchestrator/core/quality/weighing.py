@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.core.errors import InvalidInput
-from orchestrator.core.traits import AGREEMENTS, TRAITS
+from orchestrator.core.quality.traits import AGREEMENTS, TRAITS
 
 FORMAT = 1
 CLIP = 2.5  # deviations: an answer unlike every labelled one must not be judged by one trait alone

@@ -1,6 +1,6 @@
 """Reads the numbers the calibration weighs off an answer to a question with one right answer. Weighs nothing.
 
-Cheap on purpose: each is counted, none is parsed twice. Final answers are told apart by `core/answers.py`.
+Cheap on purpose: each is counted, none is parsed twice. Final answers are told apart by `core/reading/answers.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
-from orchestrator.core import answers, lexical
-from orchestrator.core.demands import Demands
+from orchestrator.core.quality.demands import Demands
+from orchestrator.core.reading import answers, lexical
 from orchestrator.core.types import Reply
 
 TRAITS = (

@@ -11,9 +11,10 @@ import json
 import re
 from collections import Counter
 
-from orchestrator.core import answers, json_schema, signals
-from orchestrator.core.code_check import code_kept
-from orchestrator.core.demands import STEM, Demands, spoken
+from orchestrator.core.quality import json_schema
+from orchestrator.core.quality.code_check import code_kept
+from orchestrator.core.quality.demands import STEM, Demands, spoken
+from orchestrator.core.reading import answers, signals
 from orchestrator.core.types import FinishReason, Reply, Request
 
 REFUSED = 0.2

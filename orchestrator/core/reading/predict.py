@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from orchestrator.core import lexical
 from orchestrator.core.errors import InvalidInput
+from orchestrator.core.reading import lexical
 
 FORMAT = 1
 CENTRE = 0.4  # log-odds of 0.6: the mean ability of the models the artefacts are trained on

@@ -1,0 +1,1 @@
+"""Promises on quality: certified on labels, watched on live ones."""

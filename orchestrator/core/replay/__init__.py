@@ -1,0 +1,1 @@
+"""Recorded outcomes, put to the real choice and graded with intervals."""
