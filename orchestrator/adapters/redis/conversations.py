@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 PREFIX = "pennyroute:conversation:"
 KEPT_S = 86_400  # a conversation that rests longer may well go on with another model
 PATIENCE_S = 0.05  # a caller waits for this before anything is decided
-GATHER_S = 0.02  # what is answered within this time is written in one go: no answer waits for its own write
+GATHER_S = 0.2  # what is answered within this time is written in one go; nobody asks the next thing faster
 _MOST_WAITING = 10_000  # while Redis is away; beyond it hints are dropped
 
 

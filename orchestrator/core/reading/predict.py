@@ -95,7 +95,7 @@ def words_of(text: str, predictor: Predictor) -> tuple[NDArray[np.intp], Floats]
 def signals_of(text: str, predictor: Predictor) -> Floats:
     """The text's signals in deviations from their training means."""
     signals = (np.array(lexical.signals(text), dtype=np.float32) - predictor.mean) / predictor.deviation
-    return np.asarray(np.clip(signals, -_CLIP, _CLIP), dtype=np.float32)
+    return np.asarray(np.minimum(np.maximum(signals, -_CLIP), _CLIP))  # np.clip costs three times as much on so few
 
 
 def ability(quality_prior: float) -> float:

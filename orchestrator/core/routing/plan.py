@@ -68,9 +68,10 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
     if request.model is not None:
         return Choice(plan=_named(asked, policy, registry))
     cards = registry.for_task(request.task)
-    candidates = [
-        card for card in cards if card.id in asked.scores or (not asked.scores and card.id not in asked.unavailable)
-    ]
+    if asked.scores:
+        candidates = [registry.cards[model_id] for model_id in asked.scores]
+    else:
+        candidates = [card for card in cards if card.id not in asked.unavailable]
     ready, refusals = eligible(request, features, candidates, asked.scores)
     if not ready:
         raise nobody(request, features, cards, refusals, asked.unavailable)
