@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from routing_sets import Floats, Indices, Table
 
-from orchestrator.core.replay import evaluate
-
 KEEP = (0.95, 0.99)
 """Shares of the strong model's quality at which calls and dollars saved are told."""
 FIGURES = ("apgr", "cpt50", "cpt80", "calls95", "dollars95", "calls99", "dollars99", "auroc")
@@ -101,8 +99,3 @@ def _auroc(order: _Order, times: Floats | Indices) -> float:
         return float("nan")
     below = others.sum() - np.cumsum(others)
     return float((better * (below + others / 2)).sum() / (better.sum() * others.sum()))
-
-
-def calibration(predicted: Floats, happened: Floats) -> float:
-    """Debiased expected calibration error over 15 bins of equal mass."""
-    return evaluate.calibration_error(predicted, happened)
