@@ -121,6 +121,12 @@ async def kept_policy(database_url: str, version: str | None) -> RoutingPolicy:
         return await policies.current() if version is None else await policies.of_version(version)
 
 
+async def policy_versions(database_url: str) -> Sequence[Mapping[str, Any]]:
+    """Every version kept, the newest first: version, name, created_at, created_by, active. Raises StoreUnavailable."""
+    async with _database(database_url) as database:
+        return await database.rows("policy_versions")
+
+
 async def predictor_of(policy: RoutingPolicy, database_url: str | None) -> Predictor:
     """The artefact a policy scores with: the shipped one, or a kept one. Raises NotFound, ConfigError."""
     shipped = shipped_predictor()

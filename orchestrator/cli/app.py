@@ -18,6 +18,7 @@ from orchestrator.cli import (
     learn,
     log,
     models,
+    policy,
     registry,
     route,
     simulate,
@@ -85,6 +86,7 @@ app.add_typer(registry.app, name="registry", rich_help_panel="Look")
 app.command("label", rich_help_panel="Change")(label.label_command)
 app.command("learn", rich_help_panel="Change")(learn.learn_command)
 app.add_typer(contracts.app, name="contracts", rich_help_panel="Change")
+app.add_typer(policy.app, name="policy", rich_help_panel="Change")
 app.add_typer(config.app, name="config", rich_help_panel="Change")
 app.add_typer(database.keys, name="keys", rich_help_panel="Change")
 app.add_typer(database.db, name="db", rich_help_panel="Change")

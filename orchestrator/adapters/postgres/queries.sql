@@ -71,6 +71,11 @@ update api_keys set revoked_at = now() where id = %(id)s and revoked_at is null
 -- name: active_policy
 select name, policy from routing_policies where activated_at is not null
 
+-- name: policy_versions
+select version, name, created_at, created_by, activated_at is not null as active
+  from routing_policies
+ order by created_at desc, version
+
 -- name: policy_of_version
 select name, policy from routing_policies where version = %(version)s
 
