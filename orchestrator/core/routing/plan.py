@@ -12,16 +12,18 @@ Of two plans of equal cost the better is taken: no plan that could have been cho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf, nextafter
 
-from orchestrator.core.contract.certificate import Contract, Reads, State, decide
+from orchestrator.core.contract.certificate import Reads
 from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
 from orchestrator.core.routing.cascade import BROKEN, NEVER
 from orchestrator.core.routing.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
+from orchestrator.core.routing.ladder import by_entries, by_tier, preference
 from orchestrator.core.routing.policy import RoutingPolicy
+from orchestrator.core.routing.promise import promised
 from orchestrator.core.routing.reason import why_first, why_ordered
 from orchestrator.core.routing.score import Read
 from orchestrator.core.types import Complexity, Plan, Promise, Request, Rung, Score, Strategy
@@ -83,7 +85,7 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
 def _in_order(asked: Asked, ready: Sequence[Card], policy: RoutingPolicy, registry: Registry) -> Plan:
     """Tasks whose models nobody scores: by the policy's order, else downloaded before built-in."""
     task = asked.request.task
-    ordered = _by_entries(policy.task_order.get(task, ()), ready, asked.scores, registry) or list(_by_tier(ready))
+    ordered = by_entries(policy.task_order.get(task, ()), ready, asked.scores, registry) or list(by_tier(ready))
     # Vectors of two models do not compare, so an embedding has no second rung.
     ordered = ordered[: 1 if task is Task.EMBED else 2]
     threshold = _threshold(asked.request, policy)
@@ -133,9 +135,9 @@ class _Chooser:
         self._policy, self._registry = policy, registry
         self._ready = {card.id: card for card in ready}
         ladder = policy.ladders["tools" if self._request.options.tools else read.complexity]
-        ordered = _by_entries(ladder, ready, asked.scores, registry)
+        ordered = by_entries(ladder, ready, asked.scores, registry)
         taken = {card.id for card in ordered}
-        rest = [card for card in _by_tier(ready) if card.id not in taken]
+        rest = [card for card in by_tier(ready) if card.id not in taken]
         if not ordered:
             ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
         self._after: list[Card] = []
@@ -165,40 +167,10 @@ class _Chooser:
         contracts = self._policy.contracts_of(task_class)
         if not contracts:
             return None, None
-        told = [self._ask(contract) for contract in contracts]
-        return next((each for each in told if each[1] is not None and len(each[1]) > 1), told[0])
-
-    def _ask(self, contract: Contract) -> tuple[Promise, list[Card] | None]:
-        certificate, reads_query = contract.certificate, contract.reads is Reads.QUERY
-        gain = self._read.gain_of(contract.scorer) if reads_query else None
-        score = None if gain is None else round(gain, 6)
-        same_score = score is not None if reads_query else contract.scorer == self._asked.judge
-        met, threshold = contract.state is State.MET, certificate.threshold if reads_query else -certificate.threshold
-        promise = Promise(
-            task_class=contract.task_class,
-            state=contract.state if same_score or not met else State.UNCERTIFIED,
-            epsilon=certificate.epsilon,
-            delta=certificate.delta,
-            weak=contract.weak,
-            reference=contract.reference,
-            version=contract.version,
-            kept=contract.reference in self._ready,
-            reads=contract.reads,
-            scorer=contract.scorer,
-            score=score,
-            threshold=threshold if met else None,
-            more_labels=certificate.more_labels,
-        )
-        if not promise.kept:
-            return promise, None
-        cheap = [*contract.compared, contract.weak]
-        if reads_query:
-            may = score is not None and decide(certificate, score) == "weak"
-        else:
-            may = met and not self._asked.streamed
-        if same_score and may and all(model in self._ready for model in cheap):
-            return promise, [self._ready[model] for model in (*cheap, contract.reference)]
-        return promise, [self._ready[contract.reference]]
+        judge, streamed = self._asked.judge, self._asked.streamed
+        told = [promised(each, self._read, self._ready, judge=judge, streamed=streamed) for each in contracts]
+        promise, models = next((each for each in told if each[1] is not None and len(each[1]) > 1), told[0])
+        return promise, None if models is None else [self._ready[model] for model in models]
 
     def _certified(self, kept: Sequence[Card], promise: Promise) -> Plan:
         """One that reads the query speaks of the weak model's answers as they are: only a broken one goes on to the
@@ -326,7 +298,7 @@ class _Chooser:
         """A second local model, to vote with the first: where the two agree the answer is mostly right."""
         first = [card for card in self._ladder if card.tier is Tier.LOCAL][:1]
         others = [card for card in ready if card.tier is Tier.LOCAL and card.id != first[0].id] if first else []
-        return sorted(others, key=lambda card: _preference(card, self._asked.scores))[: _MOST_VOTERS - 1]
+        return sorted(others, key=lambda card: preference(card, self._asked.scores))[: _MOST_VOTERS - 1]
 
 
 def _predicted(cards: Sequence[Card], scores: Mapping[str, Score], policy: RoutingPolicy) -> tuple[float, int, int]:
@@ -356,34 +328,3 @@ def _preferred(plan: Plan) -> tuple[int, float, int, tuple[str, ...]]:
 
 def _threshold(request: Request, policy: RoutingPolicy) -> float:
     return max(policy.accept_at, request.constraints.min_quality or 0.0)
-
-
-def _by_entries(
-    entries: Iterable[str], ready: Sequence[Card], scores: Mapping[str, Score], registry: Registry
-) -> list[Card]:
-    """For each entry (role, tier or id) its best ready card not yet taken."""
-    ordered: dict[str, Card] = {}
-    for entry in entries:
-        matching = [card for card in ready if _matches(card, entry, registry) and card.id not in ordered]
-        if matching:
-            best = min(matching, key=lambda card: _preference(card, scores))
-            ordered[best.id] = best
-    return list(ordered.values())
-
-
-def _matches(card: Card, entry: str, registry: Registry) -> bool:
-    if entry in registry.by_role:
-        return entry in card.roles
-    return entry in (card.tier, card.id)
-
-
-def _preference(card: Card, scores: Mapping[str, Score]) -> tuple[bool, float, int, str]:
-    """Within a tier: a card with a role first, then the better, the cheaper, the name."""
-    score = scores.get(card.id)
-    return not card.roles, -score.p_adequate if score else 0.0, score.cost_nanousd if score else 0, card.id
-
-
-def _by_tier(ready: Iterable[Card]) -> Iterable[Card]:
-    """Downloaded local models before built-in ones, then paid ones from mid upwards; core cards first."""
-    order = {Tier.LOCAL: 0, Tier.BUILTIN: 1, Tier.MID: 2, Tier.PREMIUM: 3}
-    return sorted(ready, key=lambda card: (order[card.tier], not card.core, card.id))
