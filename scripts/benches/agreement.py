@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ from orchestrator.core.types import Message, Reply, Request
 from registry.schema import Task, Usage
 
 PROMISES = ((0.02, 0.1), (0.05, 0.1), (0.05, 0.05))
-DEFAULT_DATA = Path(__file__).resolve().parents[3] / "shared" / "routing" / "dev"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +115,15 @@ def goals(rows: Sequence[Row]) -> list[dict[str, object]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench agreement", description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder with the routing sets")
+    data = os.environ.get("PENNYROUTE_ROUTING_DATA", str(ROOT.parent / "shared" / "routing"))
+    parser.add_argument("--data", type=Path, default=Path(data), help="folder of the sets, or of their dev/")
     parser.add_argument("--splits", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object with rows and goals")
     asked = parser.parse_args()
     try:
-        tables = {name: table for name, table in sets.load(asked.data).items() if table.weak_answers}
+        folder = asked.data / "dev" if (asked.data / "dev").is_dir() else asked.data
+        tables = {name: table for name, table in sets.load(folder).items() if table.weak_answers}
     except sets.UnreadableSet as error:
         print(error, file=sys.stderr)
         return 2

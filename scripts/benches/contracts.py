@@ -262,7 +262,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench contracts", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "routing", help="folder of the sets")
+    data = os.environ.get("PENNYROUTE_ROUTING_DATA", str(ROOT.parent / "shared" / "routing"))
+    parser.add_argument("--data", type=Path, default=Path(data), help="folder of the sets, or of their dev/")
     parser.add_argument("--json", action="store_true", help="one JSON object with figures and goals")
     parser.add_argument("--splits", type=int, default=500, help="random splits per set and promise (default 500)")
     parser.add_argument("--share", type=float, default=0.5, help="of the rows that calibrate, up to 0.6 (default 0.5)")
