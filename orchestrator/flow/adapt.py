@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp
 from typing import Protocol
 
 from orchestrator.core.reading import features
-from orchestrator.core.reading.predict import Predictor
+from orchestrator.core.reading.predict import Predictor, share
 from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.routing.score import Read, adapted, read_as, stated_ability
 from orchestrator.core.types import Message, Request
@@ -69,11 +68,11 @@ def _outcomes(
     return found
 
 
-def _share(able: float) -> float:
-    return round(1 / (1 + exp(-able)), 3)
+def _shown(able: float) -> float:
+    return round(share(able), 3)
 
 
 def _told(registry: Registry, policy: RoutingPolicy, model_id: str, able: float, labels: int) -> Learned:
     stated = stated_ability(registry.get(model_id), policy)
     before = policy.abilities.get(model_id, stated)
-    return Learned(model_id=model_id, labels=labels, stated=_share(stated), before=_share(before), after=_share(able))
+    return Learned(model_id=model_id, labels=labels, stated=_shown(stated), before=_shown(before), after=_shown(able))

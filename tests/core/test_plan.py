@@ -309,6 +309,31 @@ def test_it_moves_down_when_staying_costs_far_more() -> None:
     assert f"moved from {PREMIUM}, which would cost far more" in plan.reason
 
 
+def in_conversation(adequate: dict[str, float], last: str, quality: float) -> Choice | None:
+    try:
+        return chosen(adequate=adequate, last=last, constraints=Constraints(min_quality=quality))
+    except NotEligible:
+        return None
+
+
+def switching_counted(plan: Plan, last: str) -> float:
+    cost = plan.cost_nanousd or 0
+    stays = plan.rungs[0].model_id == last
+    return cost if stays else POLICY.switch_factor * cost + POLICY.switch_least_nanousd
+
+
+@given(ADEQUATE, st.sampled_from([LOCAL, MID, PREMIUM]), st.floats(0, 1), st.floats(0, 1))
+def test_in_a_conversation_too_asking_for_more_never_gives_less_nor_costs_less_with_the_switch(
+    adequate: dict[str, float], last: str, one: float, other: float
+) -> None:
+    less, more = (in_conversation(adequate, last, quality) for quality in sorted([one, other]))
+    if more is None:
+        return
+    assert less is not None
+    assert (more.plan.quality or 0) >= (less.plan.quality or 0)
+    assert switching_counted(more.plan, last) >= switching_counted(less.plan, last)
+
+
 def test_inside_a_tool_loop_nothing_moves() -> None:
     plan = chosen("Create a FastAPI server", last=LOCAL, bound=True).plan
     assert ladder(plan) == [LOCAL]

@@ -108,8 +108,7 @@ def ability(quality_prior: float) -> float:
 
 def p_adequate(reading: Reading, ability: float) -> float:
     """Probability that a model of this ability answers this query adequately. Never falls as ability rises."""
-    odds = CENTRE + reading.ease + _slope(reading) * (ability - CENTRE)
-    return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
+    return share(CENTRE + reading.ease + _slope(reading) * (ability - CENTRE))
 
 
 def gain(reading: Reading, *, weak: float, strong: float) -> float:
@@ -128,17 +127,29 @@ def _slope(reading: Reading) -> float:
 
 
 def adapted(prior: float, labels: Sequence[tuple[Reading, float]]) -> float:
-    """The ability of a model after outcomes in [0, 1] of queries read by the artefact: the most probable one, with a
-    normal prior of deviation 1 around `prior`. No labels give the prior; few move it a little."""
+    """The ability of a model after outcomes in [0, 1] of queries read by the artefact."""
+    terms = [(_slope(reading), CENTRE + reading.ease - _slope(reading) * CENTRE, y) for reading, y in labels]
+    return most_probable_ability(prior, terms)
+
+
+def most_probable_ability(prior: float, outcomes: Sequence[tuple[float, float, float]]) -> float:
+    """By Newton's steps, with a normal prior of deviation 1 (log-odds) around `prior`; each outcome in [0, 1] stands
+    behind the (slope, offset) of its log-odds: slope × ability + offset. No outcomes give the prior; few move it a
+    little."""
     found = prior
-    for _ in range(_NEWTON_STEPS if labels else 0):
-        slope, curvature = (prior - found) / _PRIOR_DEVIATION**2, 1 / _PRIOR_DEVIATION**2
-        for reading, outcome in labels:
-            p, weight = p_adequate(reading, found), _slope(reading)
-            slope += weight * (outcome - p)
-            curvature += weight**2 * p * (1 - p)
-        found += max(-1.0, min(1.0, slope / curvature))
+    for _ in range(_NEWTON_STEPS if outcomes else 0):
+        gradient, curvature = (prior - found) / _PRIOR_DEVIATION**2, 1 / _PRIOR_DEVIATION**2
+        for slope, offset, outcome in outcomes:
+            p = share(slope * found + offset)
+            gradient += slope * (outcome - p)
+            curvature += slope**2 * p * (1 - p)
+        found += max(-1.0, min(1.0, gradient / curvature))
     return found
+
+
+def share(log_odds: float) -> float:
+    """The probability of these log-odds; beyond ±30 it is as good as sure."""
+    return 1 / (1 + math.exp(-min(30.0, max(-30.0, log_odds))))
 
 
 def load(data: bytes) -> Predictor:

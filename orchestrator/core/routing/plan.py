@@ -190,14 +190,17 @@ class _Chooser:
     # -- the prediction -------------------------------------------------------------------------
 
     def _cheapest(self) -> Choice:
-        plans = self._plans()
+        plans, last = self._plans(), self._conversation()
         target = self._target(plans)
+        stay = self._staying(self._ready[last]) if last is not None else None
+        plans = plans if stay is None else self._affordable([*plans, stay])
         enough = [plan for plan in plans if _quality(plan) >= target]
         if not enough:
             raise self._too_low(plans)
-        chosen = self._unless_it_stays(min(enough, key=_preferred), target)
+        chosen = min(enough, key=self._worth)
         close = len(plans) > 1 and min(abs(_quality(plan) - target) for plan in plans) < _MARGIN
-        return Choice(plan=chosen, considered=tuple(plans), target=target, close=close)
+        plan = replace(chosen, reason=self._told(chosen, stay, target))
+        return Choice(plan=plan, considered=tuple(plans), target=target, close=close)
 
     def _plans(self) -> list[Plan]:
         """Every plan there is to choose from: the best model of the ladder, after each set of cheaper ones."""
@@ -223,7 +226,7 @@ class _Chooser:
         return score.cost_nanousd, score.p_adequate, card.id
 
     def _affordable(self, plans: Sequence[Plan]) -> list[Plan]:
-        """Those whose predicted whole keeps the request's limits; each model alone does, so one is always left."""
+        """Those whose predicted whole keeps the request's limits; each model alone does, so one is always kept."""
         limits, kept = self._request.constraints, list(plans)
         if limits.max_cost_nanousd is not None:
             kept = [plan for plan in kept if (plan.cost_nanousd or 0) <= limits.max_cost_nanousd] or kept[:1]
@@ -246,18 +249,27 @@ class _Chooser:
         }
         return NotEligible(f"no plan reaches what this request asks: {reason}. Ask for less.", candidates=told)
 
-    def _unless_it_stays(self, chosen: Plan, target: float) -> Plan:
-        """A conversation stays with its model unless that is not good enough any more, or costs far more."""
-        last, policy = self._asked.last, self._policy
-        if last is None or last not in self._ready or chosen.rungs[0].model_id == last:
-            return replace(chosen, reason=self._why(chosen))
-        stay = self._staying(self._ready[last])
-        if _quality(stay) < target:
-            return replace(chosen, reason=f"{self._why(chosen)}; moved from {last}, which is not predicted good enough")
-        cost, cheaper = stay.cost_nanousd or 0, chosen.cost_nanousd or 0
-        if cost > policy.switch_factor * cheaper and cost - cheaper > policy.switch_least_nanousd:
-            return replace(chosen, reason=f"{self._why(chosen)}; moved from {last}, which would cost far more")
-        return replace(stay, reason=f"{self._why(stay)}; the conversation stays with {last}")
+    def _conversation(self) -> str | None:
+        """The model of the last turn, where it may answer again."""
+        return self._asked.last if self._asked.last in self._ready else None
+
+    def _worth(self, plan: Plan) -> tuple[float, float, int, tuple[str, ...]]:
+        """By cost, switching included: a plan that takes a conversation from its model must be that much cheaper. It
+        is one number per plan, so asking for more quality still never gives less, nor costs less."""
+        cost, quality, latency, names = _preferred(plan)
+        last, policy = self._conversation(), self._policy
+        if last is None or plan.rungs[0].model_id == last:
+            return cost, quality, latency, names
+        return policy.switch_factor * cost + policy.switch_least_nanousd, quality, latency, names
+
+    def _told(self, chosen: Plan, stay: Plan | None, target: float) -> str:
+        last = self._conversation()
+        if stay is None or last is None:
+            return self._why(chosen)
+        if chosen.rungs[0].model_id == last:
+            return f"{self._why(chosen)}; the conversation stays with {last}"
+        why = "is not predicted good enough" if _quality(stay) < target else "would cost far more"
+        return f"{self._why(chosen)}; moved from {last}, which {why}"
 
     def _staying(self, last: Card) -> Plan:
         """The model of the last turn, then the best of the ladder, if better."""

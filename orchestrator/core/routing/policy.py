@@ -73,8 +73,8 @@ class RoutingPolicy:
     rules: tuple[Rule, ...] = ()
     switch_factor: float = 3.0
     switch_least_nanousd: int = 1_000_000
-    """A conversation moves to a cheaper model only if staying costs more than this many times as much, and this much
-    more."""
+    """A conversation moves to a cheaper model only if staying costs more than this many times as much and this much
+    on top."""
     name: str = "default"
     version: str = field(init=False)
     """Twelve hex digits of the content's SHA-256: same rule, same version."""

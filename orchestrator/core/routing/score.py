@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from orchestrator.core.reading.predict import CENTRE, Reading, ability
+from orchestrator.core.reading.predict import CENTRE, Reading, ability, most_probable_ability, share
 from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.types import Complexity, Features, Neighbour, Options, Pace, Score
 from registry.pricing import cost_nanousd
@@ -35,7 +35,6 @@ _EXPECTED_OUTPUT_OTHER = 500
 # Neighbours count from this cosine on, fully at 1; the prediction itself counts as this many of them.
 _LEAST_SIMILARITY = 0.5
 _PRIOR_NEIGHBOURS = 4.0
-_NEWTON_STEPS = 8
 _AS_STATED = Pace()
 
 
@@ -126,18 +125,9 @@ def stated_ability(card: Card, policy: RoutingPolicy) -> float:
 
 
 def adapted(prior: float, labels: Sequence[tuple[Read, float]], policy: RoutingPolicy) -> float:
-    """The ability of a model after outcomes in [0, 1] of requests read under this policy: the most probable one, with
-    a normal prior of deviation 1 (log-odds) around `prior`. No labels give the prior; few move it a little."""
-    found = prior
-    for _ in range(_NEWTON_STEPS if labels else 0):
-        slope, curvature = prior - found, 1.0
-        for read, outcome in labels:
-            weight = 1 + _reach(read, policy)
-            p = _share(_odds(found, read, policy))
-            slope += weight * (outcome - p)
-            curvature += weight**2 * p * (1 - p)
-        found += max(-1.0, min(1.0, slope / curvature))
-    return found
+    """The ability of a model after outcomes in [0, 1] of requests read under this policy."""
+    terms = [(1 + _reach(read, policy), _odds(0.0, read, policy), outcome) for read, outcome in labels]
+    return most_probable_ability(prior, terms)
 
 
 def seen(neighbours: Sequence[Neighbour], model_id: str) -> tuple[int, int]:
@@ -150,7 +140,7 @@ def _p_adequate(card: Card, read: Read, policy: RoutingPolicy) -> float:
     able = ability_of(card, policy)
     if read.complexity is Complexity.CREATIVE and Capability.CREATIVE in card.capabilities:
         able += _CREATIVE_GAIN
-    p = _share(_odds(able, read, policy))
+    p = share(_odds(able, read, policy))
     told, total = p * _PRIOR_NEIGHBOURS, _PRIOR_NEIGHBOURS
     for each in read.neighbours:
         outcome = each.outcomes.get(card.id)
@@ -165,10 +155,6 @@ def _odds(able: float, read: Read, policy: RoutingPolicy) -> float:
 
 def _reach(read: Read, policy: RoutingPolicy) -> float:
     return policy.trust * min(_MOST_REACH, max(_LEAST_REACH, read.reading.reach))
-
-
-def _share(odds: float) -> float:
-    return 1 / (1 + math.exp(-min(30.0, max(-30.0, odds))))
 
 
 def _weight(neighbour: Neighbour) -> float:
