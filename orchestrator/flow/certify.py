@@ -10,6 +10,8 @@ from hashlib import sha256
 from typing import Any, Protocol
 from uuid import UUID
 
+from numpy.typing import ArrayLike
+
 from orchestrator.core.contract import certificate as contracts
 from orchestrator.core.contract.certificate import Contract, Reads, State
 from orchestrator.core.errors import InvalidInput, NotFound
@@ -183,26 +185,7 @@ def _measured(predictor: Predictor, promised: Promised, labels: Sequence[Label],
         told = f"none of {len(labels)} labels has a text, or a score of artefact {predictor.version}."
         raise InvalidInput(f"{told} Send labels with their text, or keep texts.", field="text")
     say(f"{len(scored.scores):,} labels read; walking the thresholds")
-    least = min(scored.inclusion)
-    certificate = contracts.certify(
-        scored.scores,
-        scored.weak,
-        scored.reference,
-        epsilon=promised.epsilon,
-        delta=promised.delta,
-        grid=predictor.grid,
-        inclusion=scored.inclusion if least < 1 else None,
-        least_inclusion=least,
-    )
-    contract = Contract(
-        task_class=promised.task_class,
-        weak=promised.weak,
-        reference=promised.reference,
-        scorer=predictor.version,
-        certificate=certificate,
-        certified_at=now,
-    )
-    return Certified(contract=contract, left_out=len(labels) - len(scored.scores), least_inclusion=least)
+    return _certified(promised, scored, predictor.version, now, given=len(labels), grid=predictor.grid)
 
 
 def _graded(judge: Judge, promised: Promised, labels: Sequence[Label], now: datetime, say: Say) -> Certified:
@@ -216,27 +199,40 @@ def _graded(judge: Judge, promised: Promised, labels: Sequence[Label], now: date
             field="answers",
         )
     say(f"grading {len(told):,} answers of {promised.weak}")
-    least = min(each.inclusion for each in told)
+    scored = _Scored(
+        scores=[-_grade(judge, each, promised) for each in told],
+        weak=[each.outcomes[promised.weak] for each in told],
+        reference=[each.outcomes[promised.reference] for each in told],
+        inclusion=[each.inclusion for each in told],
+    )
+    return _certified(promised, scored, judge.version, now, given=len(labels))
+
+
+def _certified(
+    promised: Promised, scored: _Scored, scorer: str, now: datetime, *, given: int, grid: ArrayLike | None = None
+) -> Certified:
+    least = min(scored.inclusion)
     certificate = contracts.certify(
-        [-_grade(judge, each, promised) for each in told],
-        [each.outcomes[promised.weak] for each in told],
-        [each.outcomes[promised.reference] for each in told],
+        scored.scores,
+        scored.weak,
+        scored.reference,
         epsilon=promised.epsilon,
         delta=promised.delta,
-        inclusion=[each.inclusion for each in told] if least < 1 else None,
+        grid=grid,
+        inclusion=scored.inclusion if least < 1 else None,
         least_inclusion=least,
     )
     contract = Contract(
         task_class=promised.task_class,
         weak=promised.weak,
         reference=promised.reference,
-        scorer=judge.version,
+        scorer=scorer,
         certificate=certificate,
         certified_at=now,
-        reads=Reads.ANSWER,
-        compared=promised.compared,
+        reads=promised.reads,
+        compared=promised.compared if promised.reads is Reads.ANSWER else (),
     )
-    return Certified(contract=contract, left_out=len(labels) - len(told), least_inclusion=least)
+    return Certified(contract=contract, left_out=given - len(scored.scores), least_inclusion=least)
 
 
 def _grade(judge: Judge, label: Label, promised: Promised) -> float:
