@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from registry.engines import Engine
 from registry.rates import Frozen, Hours, LongContext, Price, Rates
 from registry.words import QUEUES, Billing, Capability, Task, Tier
 
@@ -18,6 +19,7 @@ __all__ = [
     "Billing",
     "Capability",
     "Card",
+    "Engine",
     "Hours",
     "LongContext",
     "Prefixes",
@@ -44,7 +46,24 @@ class Variant(Frozen):
     bytes: Annotated[int, Field(gt=0)] | None = None
     """All files together."""
     memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    engine: Engine | None = None
+    """What runs it, where its format does not say so already."""
     runtime: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Options of the engine: n_ctx, threads, batch, mmap, …"""
+
+    @property
+    def runs_on(self) -> Engine | None:
+        """None for a variant that is called over HTTP."""
+        return self.engine or _ENGINES.get(self.format)
+
+
+_ENGINES = {
+    "onnx": Engine.ONNXRUNTIME,
+    "safetensors": Engine.TRANSFORMERS,
+    "gguf": Engine.LLAMA_CPP,
+    "ctranslate2": Engine.FASTER_WHISPER,
+    "package": Engine.BUILTIN,
+}
 
 
 class Prefixes(Frozen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -42,6 +43,26 @@ def local_folder(card: Card, models_dir: Path) -> Path | None:
     if named and not any(_is_whole(variant, folder) for variant in named):
         return None
     return folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """Weights that are on this machine: their folder and which variant of the card they are (None: not told apart)."""
+
+    folder: Path
+    variant: Variant | None
+
+
+def placed(card: Card, models_dir: Path) -> Placed | None:
+    """Where the weights of this card lie, packaged or under `models_dir`; None where they are not here."""
+    if card.package is not None:
+        folder = packaged_folder(card)
+        return Placed(folder=folder, variant=_packaged_variant(card)) if folder else None
+    folder = local_folder(card, models_dir)
+    if folder is None:
+        return None
+    whole = [variant for variant in card.variants if variant.files and _is_whole(variant, folder)]
+    return Placed(folder=folder, variant=whole[0] if whole else next(iter(card.variants), None))
 
 
 def missing(card: Card, models_dir: Path) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from celery import Celery
 
-from workers.runtime import Room
+from workers.modality import Room
 from workers.schedule import BEAT
 
 INFER_TASK = "pennyroute.infer"
@@ -22,9 +22,9 @@ _REQUEST = "workers.acknowledge:StrictRequest"  # by name: Celery's worker part 
 ROOMS: Mapping[str, Room] = MappingProxyType(
     {
         "embeddings": Room(module="workers.embeddings"),
-        "sentiment": Room(module="workers.sentiment", providers=frozenset({"builtin"})),
-        "toxicity": Room(module="workers.toxicity", providers=frozenset({"builtin"})),
-        "ocr": Room(module="workers.ocr", providers=frozenset({"builtin"})),
+        "sentiment": Room(module="workers.sentiment"),
+        "toxicity": Room(module="workers.toxicity"),
+        "ocr": Room(module="workers.ocr"),
     }
 )
 """Queue → what serves it. A queue of the registry that is not here has no worker yet, and says so."""
@@ -32,7 +32,9 @@ ROOMS: Mapping[str, Room] = MappingProxyType(
 FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("embeddings", ("embeddings", "rerank")),
     ("text", ("sentiment", "toxicity", "classify")),
-    ("ocr", ("ocr",)),
+    ("reading", ("ocr", "document", "vision")),
+    ("audio", ("audio",)),
+    ("llm", ("llm",)),
     ("upkeep", ("upkeep", "jobs")),
 )
 """The worker processes `pennyroute up` starts on one machine: name and queues."""

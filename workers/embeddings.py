@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from registry.schema import Card, Prefixes, Task
 from registry.weights import local_folder, packaged_folder, verify
-from workers.runtime import Batch, Code, Item, Machine, Result, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 BUILDER_VERSION = 1  # part of a built graph's file name: raise it when the graph changes
 TOKENS_PER_FORWARD = 1024  # padded; larger batches leave the processor's cache and are slower, not faster

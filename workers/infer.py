@@ -16,7 +16,8 @@ import msgpack
 from redis import Redis
 
 from registry.schema import Task
-from workers.runtime import Batch, Code, Item, Picture, Result, Runtime, WorkerError
+from workers.modality import Batch, Code, Item, Picture, Result, Turn, WorkerError
+from workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,13 @@ def _items(packed: bytes) -> tuple[Item, ...]:
 
 def _item(raw: Mapping[str, Any]) -> Item:
     media = (Picture(content_type=each["content_type"], data=each["data"]) for each in raw["media"])
-    return Item(texts=tuple(raw["texts"]), query=raw["query"], media=tuple(media), options=raw["options"])
+    return Item(
+        texts=tuple(raw["texts"]),
+        query=raw["query"],
+        media=tuple(media),
+        turns=tuple(Turn(role=each["role"], content=each["content"]) for each in raw["turns"]),
+        options=raw["options"],
+    )
 
 
 def _packed(result: Result | WorkerError) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rapidocr import RapidOCR
 
 from registry.schema import Card
 from registry.weights import packaged_folder, verify
-from workers.runtime import Batch, Code, Item, Machine, Picture, Result, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 40_000_000  # an A4 page at 600 dpi is 35 million; decoded, this bound is 120 MB

@@ -15,7 +15,8 @@ from registry.load import load
 from workers.announce import Announcer
 from workers.app import INFER_TASK, ROOMS, WorkerSettings, create_app
 from workers.infer import Order, answer
-from workers.runtime import Limits, Machine, Runtime
+from workers.modality import Machine
+from workers.runtime import Limits, Runtime
 from workers.upkeep import upkeep_tasks
 
 REDIS_TRIES = 6  # with the backoff below about 6 s: a restarted Redis is waited for, then the task comes back

@@ -13,111 +13,20 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from importlib import import_module
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 from registry.load import Registry, UnknownModel
 from registry.schema import Card, Task
 from registry.weights import missing as weights_missing
+from workers.modality import Batch, Code, Machine, Modality, Result, Room, WorkerError
 from workers.pace import Measured
 
 log = logging.getLogger(__name__)
 
 FAILED_LOAD_PAUSE_S = 30.0  # a damaged file stays damaged: do not read 100 MB again for every request
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
-
-class Code(StrEnum):
-    """What went wrong, in the words the API maps to an answer."""
-
-    MODEL_NOT_FOUND = "model_not_found"
-    MODEL_LOAD_FAILED = "model_load_failed"
-    MEMORY_EXCEEDED = "memory_exceeded"
-    INFERENCE_FAILED = "inference_failed"
-    PIPELINE_ERROR = "pipeline_error"
-    TIMEOUT = "timeout"
-    INVALID_CONFIG = "invalid_config"
-    INVALID_INPUT = "invalid_input"
-
-
-class WorkerError(Exception):
-    """An error for the caller: `code`, and a message that says what was wrong and what to do next."""
-
-    def __init__(self, code: Code, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """An image or a recording as it was uploaded: its bytes and the media type the caller named."""
-
-    content_type: str
-    data: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One caller's call. It gets its own result or its own error."""
-
-    texts: tuple[str, ...] = ()
-    query: str | None = None
-    media: tuple[Picture, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """Items of one model and one task, to be answered together. `deadline` is in monotonic seconds."""
-
-    task: Task
-    items: tuple[Item, ...]
-    deadline: float = float("inf")
-
-    def check_time(self) -> None:
-        """Between two steps of a long inference: raises WorkerError `timeout` once the deadline passed."""
-        if time.monotonic() > self.deadline:
-            raise WorkerError(
-                Code.TIMEOUT, "the deadline passed during inference; send less at once or allow more time"
-            )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
-    """What a load may use: the folder for downloaded and built weights, and threads per inference."""
-
-    models_dir: Path
-    threads: int = 1
-
-
-Result = Mapping[str, Any]  # what travels to the caller: msgpack values only
-
-
-class Modality(Protocol):
-    """One modality file: `load` may raise anything; `infer` answers item by item, in order."""
-
-    def load(self, card: Card, machine: Machine) -> Any: ...
-
-    def infer(self, loaded: Any, batch: Batch) -> Sequence[Result | WorkerError]: ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Room:
-    """Which modality serves a queue: the module's name, imported when first needed (a worker for texts
-    never pays for image libraries), and whose cards it can run (None: any)."""
-
-    module: str
-    providers: frozenset[str] | None = None
-
-    def serves(self, card: Card) -> bool:
-        return self.providers is None or card.provider in self.providers
-
-    def open(self) -> Modality:
-        return cast(Modality, import_module(self.module))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,10 +115,9 @@ class Runtime:
         return card
 
     def _unserved(self, card: Card) -> str | None:
-        room = self._rooms.get(card.queue or "")
-        if room is None:
-            return f"{card.queue} has no worker on this installation yet"
-        return None if room.serves(card) else f"{card.id} cannot be run by the {card.queue} worker yet"
+        if card.queue in self._rooms:
+            return None
+        return f"{card.queue} has no worker on this installation yet"
 
     def _modality(self, card: Card) -> Modality:
         if sentence := self._unserved(card):
@@ -299,7 +207,7 @@ def _isolated(modality: Modality, loaded: Any, batch: Batch) -> list[Result | Wo
     except Exception as error:  # as above: one answer per item, whatever a library raised
         if len(batch.items) == 1 or (isinstance(error, WorkerError) and error.code is Code.TIMEOUT):
             return [_told(error)] * len(batch.items)
-        return [_isolated(modality, loaded, replace(batch, items=(item,)))[0] for item in batch.items]
+        return [_isolated(modality, loaded, batch.alone(number))[0] for number in range(len(batch.items))]
 
 
 def _told(error: Exception) -> WorkerError:

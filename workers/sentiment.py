@@ -12,7 +12,7 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from registry.schema import Card
 from registry.weights import packaged_folder, verify
-from workers.runtime import Batch, Code, Item, Machine, Result, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 POSITIVE_FROM = 0.05  # VADER's own thresholds for its compound score
 NEGATIVE_TO = -0.05

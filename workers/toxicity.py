@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.schema import Card
-from workers.runtime import Batch, Code, Item, Machine, Result, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 WORDS_FILE = Path(__file__).with_name("toxicity_words.toml")
 TOXIC_FROM = 0.5

@@ -65,7 +65,11 @@ class Message:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
     """How to answer. `schema` is a JSON schema the output must validate against; `tools` are
-    JSON objects `{"name", "description", "parameters"}`; `labels` are for classify and vision."""
+    JSON objects `{"name", "description", "parameters"}`; `labels` are for classify and vision.
+
+    embed: `dimensions` cuts vectors. classify: `multi_label` judges each label alone. vision: `compare` measures each
+    image against the others, `profile` against a brand's texts. transcribe: `timestamps` is segment or word,
+    `translate` answers in English."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -79,6 +83,12 @@ class Options:
     labels: tuple[str, ...] = ()
     language: str | None = None
     top_n: int | None = None
+    dimensions: int | None = None
+    multi_label: bool = False
+    compare: bool = False
+    profile: Mapping[str, Any] | None = None
+    timestamps: str | None = None
+    translate: bool = False
 
     def without(self, names: Collection[str]) -> Options:
         """These options less the ones a model answers with an error."""

@@ -17,7 +17,9 @@ from orchestrator.adapters.embedded.process import ProcessSpec
 FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("embeddings", ("embeddings", "rerank")),
     ("text", ("sentiment", "toxicity", "classify")),
-    ("ocr", ("ocr",)),
+    ("reading", ("ocr", "document", "vision")),
+    ("audio", ("audio",)),
+    ("llm", ("llm",)),
     ("upkeep", ("upkeep", "jobs")),
 )
 # -P: a folder named `workers` where the user happens to stand must not be run instead of ours.

@@ -106,6 +106,12 @@ def _options(body: OptionsBody) -> Options:
         labels=tuple(body.labels),
         language=body.language,
         top_n=body.top_n,
+        dimensions=body.dimensions,
+        multi_label=body.multi_label,
+        compare=body.compare,
+        profile=body.profile,
+        timestamps=body.timestamps,
+        translate=body.translate,
     )
 
 

@@ -114,6 +114,12 @@ class OptionsBody(Strict):
     labels: list[Annotated[str, Field(min_length=1, max_length=500)]] = Field(default_factory=list, max_length=1_000)
     language: str | None = Field(None, max_length=35)
     top_n: int | None = Field(None, ge=1, le=MAX_TEXTS)
+    dimensions: int | None = Field(None, ge=1, le=4_096, description="embed: cut vectors to their first so many")
+    multi_label: bool = Field(False, description="classify: every label alone, not one of them")
+    compare: bool = Field(False, description="vision: each image against the others")
+    profile: Json | None = Field(None, description="vision: a brand to match, {name, texts}")
+    timestamps: Literal["segment", "word"] | None = Field(None, description="transcribe: how fine times are told")
+    translate: bool = Field(False, description="transcribe: answer in English")
     store: bool = Field(False, description="embed: keep the texts with their vectors for POST /embeddings/search")
 
     @field_validator("json_schema")

@@ -19,6 +19,7 @@ from registry.schema import Task
 
 CHAT = frozenset({Task.GENERATE})
 TEXT = frozenset({Task.EMBED, Task.SENTIMENT, Task.TOXICITY, Task.CLASSIFY, Task.RERANK})
+_QUERIED = frozenset({Task.RERANK, Task.DOCUMENT, Task.VISION})  # what to rank by, to ask, to match images with
 _SHAPES = {
     "messages": "a text or chat messages",
     "texts": "a text or a list of texts",
@@ -29,6 +30,12 @@ _ONLY_FOR: Mapping[str, frozenset[Task]] = {
     "schema": CHAT,
     "store": frozenset({Task.EMBED}),
     "labels": frozenset({Task.CLASSIFY, Task.VISION}),
+    "multi_label": frozenset({Task.CLASSIFY}),
+    "dimensions": frozenset({Task.EMBED}),
+    "compare": frozenset({Task.VISION}),
+    "profile": frozenset({Task.VISION}),
+    "timestamps": frozenset({Task.TRANSCRIBE}),
+    "translate": frozenset({Task.TRANSCRIBE}),
 }
 
 
@@ -42,8 +49,10 @@ def require_fit(body: RouteBody, messages: Sequence[Message], texts: Sequence[st
     _require_sizes(messages, texts, media)
     if any(not text.strip() for text in texts):
         raise InvalidInput("a text is empty.", field="input")
-    if (task is Task.RERANK) != (body.query is not None):
-        raise InvalidInput("rerank needs a query, and only rerank takes one.", field="query")
+    if body.query is not None and task not in _QUERIED:
+        raise InvalidInput(f"{task} takes no query; {', '.join(sorted(_QUERIED))} do.", field="query")
+    if task is Task.RERANK and body.query is None:
+        raise InvalidInput("rerank needs a query to rank the texts by.", field="query")
     if body.stream and task is not Task.GENERATE:
         raise InvalidInput(f"only generate can be streamed, not {task}.", field="stream")
     _require_options(task, body.options)
@@ -64,9 +73,8 @@ def _require_sizes(messages: Sequence[Message], texts: Sequence[str], media: Seq
 
 
 def _require_options(task: Task, options: OptionsBody) -> None:
-    told = {"tools": options.tools, "schema": options.json_schema, "store": options.store, "labels": options.labels}
     for name, tasks in _ONLY_FOR.items():
-        if told[name] and task not in tasks:
+        if getattr(options, "json_schema" if name == "schema" else name) and task not in tasks:
             raise InvalidInput(f"options.{name} is for {' and '.join(sorted(tasks))}.", field=f"options.{name}")
     if task is Task.CLASSIFY and not options.labels:
         raise InvalidInput("classify needs options.labels, the classes to choose from.", field="options.labels")

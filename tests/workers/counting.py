@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from registry.schema import Card
-from workers.runtime import Batch, Code, Item, Machine, Result, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 
 @dataclass

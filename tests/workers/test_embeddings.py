@@ -18,7 +18,7 @@ from registry.schema import Card, Prefixes, Task
 from registry.weights import packaged_folder
 from workers import embeddings
 from workers.bert_onnx import UnsupportedGraph, build_graph
-from workers.runtime import Batch, Code, Item, Machine, WorkerError
+from workers.modality import Batch, Code, Item, Machine, WorkerError
 
 MINILM = "minilm-l6-builtin"
 Vectors = NDArray[np.float32]

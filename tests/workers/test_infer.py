@@ -15,7 +15,8 @@ from registry.load import load
 from tests.workers import counting
 from tests.workers.test_runtime import card
 from workers.infer import Order, answer
-from workers.runtime import Machine, Room, Runtime
+from workers.modality import Machine, Room
+from workers.runtime import Runtime
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def runtime(tmp_path: Path) -> Runtime:
 
 def order(redis: Redis, *texts: str, packed: bytes | None = None, **changes: Any) -> Order:
     """A batch of one text each, its payload stored."""
-    items = [{"texts": [text], "query": None, "media": [], "options": {}} for text in texts]
+    items = [{"texts": [text], "query": None, "media": [], "turns": [], "options": {}} for text in texts]
     redis.set("payload", msgpack.packb(items) if packed is None else packed)
     now = time.time()
     facts = {"model": "first", "task": "sentiment", "deadline": now + 30, "sent": now, **changes}

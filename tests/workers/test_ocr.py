@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from registry.load import load
 from registry.schema import Task
 from workers import ocr
-from workers.runtime import Batch, Code, Item, Machine, Picture, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Picture, WorkerError
 
 LINES = (
     "Pennyroute answers every call of a backend",

@@ -15,7 +15,8 @@ import pytest
 from registry.load import Registry, load
 from registry.schema import Billing, Card, Task, Tier
 from tests.workers import counting
-from workers.runtime import Batch, Code, Item, Limits, Machine, Result, Room, Runtime, WorkerError
+from workers.modality import Batch, Code, Item, Machine, Result, Room, WorkerError
+from workers.runtime import Limits, Runtime
 
 
 def card(name: str, **facts: Any) -> Card:
@@ -45,7 +46,7 @@ def registry() -> Registry:
 
 
 def runtime(registry: Registry, tmp_path: Path, limits: Limits | None = None) -> Runtime:
-    room = Room(module="tests.workers.counting", providers=frozenset({"builtin"}))
+    room = Room(module="tests.workers.counting")
     return Runtime(registry, {"sentiment": room}, Machine(models_dir=tmp_path), limits)
 
 
@@ -155,7 +156,7 @@ def test_a_passed_deadline_fails_every_item_without_trying_each(
             "foreign",
             Task.SENTIMENT,
             Code.MODEL_NOT_FOUND,
-            "foreign cannot be run by the sentiment worker yet",
+            "foreign needs the package absent==1; run `pip install absent==1`.",
         ),
         (
             "frist",
@@ -182,7 +183,7 @@ def test_the_announcement_names_what_each_model_of_a_queue_lacks(registry: Regis
         "load_ms": None,
         "inference_ms": None,
     }
-    assert states["foreign"]["missing"] == "foreign cannot be run by the sentiment worker yet"
+    assert states["foreign"]["missing"] == "foreign needs the package absent==1; run `pip install absent==1`."
     assert states["donut"]["missing"] == "document has no worker on this installation yet"
     assert "minilm-l6-builtin" not in states
 

@@ -9,7 +9,7 @@ import pytest
 from registry.load import load
 from registry.schema import Task
 from workers import sentiment
-from workers.runtime import Batch, Code, Item, Machine, WorkerError
+from workers.modality import Batch, Code, Item, Machine, WorkerError
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,21 @@ import msgpack
 import numpy as np
 
 from orchestrator.core.errors import CallBroken, CallFailed, CallRefused, InferenceFailed
-from orchestrator.core.types import Call, Options, Reply
+from orchestrator.core.types import Call, FinishReason, Options, Reply
 from registry.schema import Task, Usage
 
 INFER_TASK = "pennyroute.infer"
+_TOLD = tuple(name for name in Options.__dataclass_fields__ if name not in ("tools", "tool_choice", "max_tokens"))
 
 
-def packed_item(call: Call) -> bytes:
+def packed_item(call: Call, *, streamed: bool = False) -> bytes:
     """One call as the worker reads it. Raises CallRefused for a text that is not valid Unicode."""
     item = {
         "texts": list(call.texts),
         "query": call.query,
         "media": [{"content_type": media.content_type, "data": media.data} for media in call.media],
-        "options": _options(call.options),
+        "turns": [{"role": turn.role, "content": turn.content} for turn in call.messages],
+        "options": _options(call) | ({"stream": True} if streamed else {}),
     }
     try:
         return bytes(msgpack.packb(item))
@@ -102,16 +104,25 @@ def outcomes(reply: Mapping[str, Any], waiting: int) -> list[Reply | CallFailed]
     return found
 
 
-def _options(options: Options) -> dict[str, Any]:
-    """Those that a local model knows."""
-    return {"labels": list(options.labels), "language": options.language, "top_n": options.top_n}
+def _options(call: Call) -> dict[str, Any]:
+    """Those that a local model knows and the caller set."""
+    options = call.options
+    asked = {name: getattr(options, name) for name in _TOLD} | {"max_tokens": call.max_tokens}
+    return {name: value for name, value in asked.items() if value not in (None, (), False)}
 
 
 def _outcome(result: Mapping[str, Any], reply: Mapping[str, Any]) -> Reply | CallFailed:
     if "error" in result:
         return _failure(result["error"], reply["model"])
     found = result["ok"]
-    return Reply(usage=Usage(input_tokens=found.get("tokens", 0)), data=_data(found), timings_ms=reply["timings_ms"])
+    return Reply(
+        usage=Usage(input_tokens=found.get("tokens", 0), output_tokens=found.get("output_tokens", 0)),
+        text=found.get("text"),
+        data=None if "text" in found else _data(found),
+        finish_reason=FinishReason(found.get("finish_reason", "stop")),
+        timings_ms=reply["timings_ms"],
+        mean_logprob=found.get("mean_logprob"),
+    )
 
 
 def _data(found: Mapping[str, Any]) -> Any:
