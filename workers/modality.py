@@ -117,8 +117,8 @@ class Machine:
 
 
 Result = Mapping[str, Any]
-"""What travels to the caller, msgpack values only. `results` is a list with one entry per input, or `f32` and `shape` are
-vectors; generate gives `text`, `finish_reason` (stop or length) and `mean_logprob` (per token; None: not known).
+"""What travels to the caller, msgpack values only. `results` is a list with one entry per input, or `f32` and `shape`
+are vectors; generate gives `text`, `finish_reason` (stop or length) and `mean_logprob` (per token; None: not known).
 `tokens` is what was read, `output_tokens` what was written."""
 
 
