@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from rapidocr import RapidOCR
 
 from registry.schema import Card
 from registry.weights import packaged_folder, verify
-from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
+from workers.images import opened
+from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-MOST_PIXELS = 40_000_000  # an A4 page at 600 dpi is 35 million; decoded, this bound is 120 MB
 WIDEST_GAP = 1.5  # of a line's height: a wider one separates columns
 SHORTEST_SIDE = 8  # pixels: no legible letter is smaller
 DETECTION = "PP-OCRv6_det_small.onnx"
@@ -58,54 +55,10 @@ def _item(engine: RapidOCR, item: Item, batch: Batch) -> Result | WorkerError:
         pages = []
         for number, picture in enumerate(item.media):
             batch.check_time()
-            pages.append(_read(engine, opened(picture, f"media[{number}]")))
+            pages.append(_read(engine, opened(picture, f"media[{number}]", shortest_side=SHORTEST_SIDE)))
     except WorkerError as error:
         return error
     return {"results": pages}
-
-
-def opened(picture: Picture, name: str) -> Image.Image:
-    """The image upright in RGB, transparent parts white. Raises WorkerError `invalid_input`: not an image we
-    read, damaged, too large (before its pixels are decoded), too small, several pages."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(picture.data), formats=FORMATS) as image:
-                _refuse(image, name)
-                image.load()
-                return _upright(image)
-    except UnidentifiedImageError as error:
-        what = f"{name} ({picture.content_type}, {len(picture.data)} bytes) is no image that can be read"
-        raise WorkerError(Code.INVALID_INPUT, f"{what}; send one of {', '.join(FORMATS)}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise WorkerError(Code.INVALID_INPUT, f"{name} is too large: {error}; scale it down") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
-        # Pillow's decoders raise any of these on damaged data
-        raise WorkerError(
-            Code.INVALID_INPUT, f"{name} is a damaged {picture.content_type}: {error}; send it again whole"
-        ) from error
-
-
-def _refuse(image: Image.Image, name: str) -> None:
-    width, height = image.size
-    problem = None
-    if width * height > MOST_PIXELS:
-        problem = f"has {width}×{height} pixels, at most {MOST_PIXELS:,} are read; scale it down"
-    elif min(width, height) < SHORTEST_SIDE:
-        problem = f"has {width}×{height} pixels, no text fits; each side needs at least {SHORTEST_SIDE}"
-    elif image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
-        problem = f"is a TIFF of {pages} pages; send each page as an image of its own"
-    if problem:
-        raise WorkerError(Code.INVALID_INPUT, f"{name} {problem}")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    turned = ImageOps.exif_transpose(image)
-    if "A" not in turned.getbands() and "transparency" not in turned.info:
-        return turned.convert("RGB")
-    layered = turned.convert("RGBA")
-    paper = Image.new("RGBA", layered.size, "white")
-    return Image.alpha_composite(paper, layered).convert("RGB")
 
 
 def _read(engine: RapidOCR, image: Image.Image) -> dict[str, Any]:
