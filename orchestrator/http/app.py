@@ -15,17 +15,25 @@ from pydantic import BaseModel
 from starlette.routing import Route
 
 from orchestrator import settings as setting
-from orchestrator.http import explain, labels, problems, read, route
+from orchestrator.http import explain, labels, local_llm, problems, read, route
 from orchestrator.http.auth import hash_key
 from orchestrator.http.body import InferBody, RouteBody, SearchBody
 from orchestrator.http.size import BodyLimit
 from orchestrator.http.state import State
+from orchestrator.http.v1 import embeddings, moderations, ocr, rerank, transcriptions
 from orchestrator.ports import Deps
 from orchestrator.wiring import open_deps
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(RouteBody, InferBody, SearchBody, labels.LabelBody),
+    *(embeddings.EmbeddingsBody, rerank.RerankBody, moderations.ModerationsBody, ocr.OcrBody),
+    *(local_llm.GenerateBody, local_llm.ChatBody),
     *(read.BudgetBody, read.SettingBody),
+)
+_ROUTERS = (
+    *(route.router, explain.router, labels.router, read.router),
+    *(embeddings.router, rerank.router, moderations.router, ocr.router, transcriptions.router),
+    local_llm.router,
 )
 # The first key of an installation on one machine; `pennyroute up` makes the file.
 _FIRST_KEY_FILE = Path("secrets") / "admin-key"
@@ -53,10 +61,8 @@ def create_app(settings: setting.Settings | None = None, open_doors: OpenDeps = 
     # The same endpoint without the framework's dependency machinery, a fifth of the request's processor time; the
     # decorated one behind it describes it at /docs.
     app.router.routes.insert(0, Route("/route", route.post_route_directly, methods=["POST"]))
-    app.include_router(route.router)
-    app.include_router(explain.router)
-    app.include_router(labels.router)
-    app.include_router(read.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     problems.install(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign] # FastAPI documents this way of extending
     return app

@@ -1,4 +1,5 @@
-"""One table from errors to HTTP: status and title; bodies are RFC 9457 problem+json. No rule of its own."""
+"""One table from errors to HTTP: status and title; bodies are RFC 9457 problem+json, on /v1 of the API imitated there.
+No rule of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from orchestrator.core import errors
+from orchestrator.http.imitated import shaped
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +62,19 @@ def problem(error: errors.PennyrouteError) -> dict[str, object]:
     }
 
 
-def problem_response(error: errors.PennyrouteError) -> Response:
-    headers = {}
+def problem_response(error: errors.PennyrouteError, path: str = "") -> Response:
+    headers: dict[str, str] = {}
     if isinstance(error, errors.Overloaded):
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
     if isinstance(error, errors.Unauthorized):
         headers["www-authenticate"] = "Bearer"
-    body = orjson.dumps(problem(error), default=str)
-    return Response(body, status_of(error), headers, media_type="application/problem+json")
+    return _response(path, problem(error), status_of(error), headers)
+
+
+def _response(path: str, told: Mapping[str, object], status: int, headers: dict[str, str]) -> Response:
+    imitated = shaped(path, told)
+    media_type = "application/json" if imitated else "application/problem+json"
+    return Response(orjson.dumps(imitated or told, default=str), status, headers, media_type)
 
 
 def install(app: FastAPI) -> None:
@@ -75,7 +82,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(errors.PennyrouteError)
     async def _ours(request: Request, error: errors.PennyrouteError) -> Response:
-        return problem_response(error)
+        return problem_response(error, request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -88,19 +95,20 @@ def install(app: FastAPI) -> None:
             "detail": f"{request.method} {request.url.path}: {said}. GET /docs lists every path.",
             "code": code,
         }
-        return Response(orjson.dumps(body), error.status_code, dict(error.headers or {}), "application/problem+json")
+        return _response(request.url.path, body, error.status_code, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def _parameters(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         field = str(first["loc"][-1])
         told = f"{field}: {first['msg'].rstrip('.')}; got {first.get('input')!r:.120}. GET /docs shows the shape."
-        return problem_response(errors.InvalidInput(told, field=field))
+        return problem_response(errors.InvalidInput(told, field=field), request.url.path)
 
     @app.exception_handler(Exception)
     async def _bug(request: Request, error: Exception) -> Response:
         log.error("unexpected error in %s %s", request.method, request.url.path, exc_info=error)
-        return problem_response(errors.PennyrouteError("something unexpected happened; the log has the details."))
+        told = errors.PennyrouteError("something unexpected happened; the log has the details.")
+        return problem_response(told, request.url.path)
 
 
 def _status_of_attempts(error: errors.AllRungsFailed) -> int:

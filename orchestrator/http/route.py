@@ -138,7 +138,7 @@ async def _read_body(request: Request) -> tuple[RouteBody, Sequence[Media]]:
     if named_type(request.headers.get("content-type", "")) != "multipart/form-data":
         return parse(RouteBody, await request.body()), ()
     async with request.form(max_files=MAX_MEDIA, max_fields=16, max_part_size=MAX_MEDIA_BYTES) as form:
-        files = [await _upload(part) for part in form.getlist("file") if isinstance(part, UploadFile)]
+        files = [await uploaded(part) for part in form.getlist("file") if isinstance(part, UploadFile)]
         fields: dict[str, Any] = {name: value for name, value in form.items() if isinstance(value, str)}
     told = _json_field(fields.pop("request", "{}"))
     if not files:
@@ -150,7 +150,8 @@ async def _read_body(request: Request) -> tuple[RouteBody, Sequence[Media]]:
     return parse(RouteBody, raw), files
 
 
-async def _upload(part: UploadFile) -> Media:
+async def uploaded(part: UploadFile) -> Media:
+    """The file of a form. Its first bytes tell its type, else what the client named."""
     data = await part.read()
     sniffed = sniff(data)
     content_type = sniffed if sniffed != UNKNOWN else named_type(part.content_type or "") or UNKNOWN
