@@ -50,9 +50,12 @@ def opened(picture: Picture, name: str, *, shortest_side: int = 1, formats: tupl
 
 
 @contextmanager
-def image_file(picture: Picture, name: str, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+def image_file(
+    picture: Picture, name: str, *, formats: tuple[str, ...] = FORMATS, known: tuple[str, ...] = ()
+) -> Iterator[Image.Image]:
     """The image with its header read and no pixel decoded, open for the block; what Pillow raises inside the block
-    over damaged data is raised as WorkerError `invalid_input`."""
+    over damaged data is raised as WorkerError `invalid_input`. `known`: what the message names as readable, where
+    that is more than `formats`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -61,7 +64,7 @@ def image_file(picture: Picture, name: str, *, formats: tuple[str, ...] = FORMAT
                 yield image
     except UnidentifiedImageError as error:
         what = f"{name} ({picture.content_type}, {len(picture.data)} bytes) is no image that can be read"
-        raise refused(f"{what}; send one of {', '.join(formats)}") from error
+        raise refused(f"{what}; send one of {', '.join(known or formats)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise refused(f"{name} is too large: {error}; scale it down") from error
     except _DAMAGE as error:
@@ -69,9 +72,21 @@ def image_file(picture: Picture, name: str, *, formats: tuple[str, ...] = FORMAT
         raise refused(f"{name} is a damaged {picture.content_type}: {reason}; send it again whole") from error
 
 
-def page_count(image: Image.Image) -> int:
-    """The pages of a TIFF, 1 for any other format: the frames of an animation are no pages."""
-    return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+def page_count(image: Image.Image, *, most: int = 100) -> int:
+    """The pages of a TIFF, 1 for any other format: the frames of an animation are no pages.
+
+    Stops counting at `most` + 1: a small file can claim millions of pages.
+    """
+    if image.format != "TIFF":
+        return 1
+    for number in range(1, most + 1):
+        try:
+            image.seek(number)
+        except EOFError:
+            image.seek(0)
+            return number
+    image.seek(0)
+    return most + 1
 
 
 def upright(image: Image.Image, name: str, *, shortest_side: int = 1) -> Image.Image:
