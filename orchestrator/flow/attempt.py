@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from orchestrator.core import transcript
+from orchestrator.core import instruct, transcript
 from orchestrator.core.budget import affordable_output_tokens, hold_nanousd
 from orchestrator.core.errors import (
     BudgetExceeded,
+    CallBroken,
     CallFailed,
     DeadlineExceeded,
     InferenceFailed,
@@ -91,7 +92,24 @@ async def attempt(
     except BaseException as error:
         await abandon_attempt(deps, opened, error)
         raise
+    if instruct.needed(opened.card, request.task):
+        return await _settle_instructed(deps, opened, reply, earlier, replies)
     return await settle_attempt(deps, opened, reply, earlier, replies), reply
+
+
+async def _settle_instructed(
+    deps: Deps, opened: Opened, reply: Reply, earlier: Sequence[Attempt], replies: Sequence[Reply | None]
+) -> tuple[Attempt, Reply | None]:
+    """An answer in words is read back as the task's; one that cannot be read has failed, and cost what it cost."""
+    read = instruct.classified(reply, opened.request)
+    if read is not None:
+        return await settle_attempt(deps, opened, read, earlier, replies), read
+    cost = cost_nanousd(opened.card, reply.usage, opened.started_at)
+    told = f"{opened.card.id} answered something else than the labels asked for: {(reply.text or '')[:200]!r}"
+    ended = replace(_ended(deps, opened, Ending.SETTLED, cost), usage=reply.usage)
+    ended = replace(ended, error_code=CallBroken.code, error=told)
+    await _finish(deps, opened, ended, reply)
+    return ended, None
 
 
 async def settle_attempt(
@@ -169,7 +187,7 @@ def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s:
             )
         timeout_s = min(timeout_s, left_s)
     asked = request.options.max_tokens or deps.limits.default_max_tokens
-    return Call(
+    call = Call(
         attempt_id=attempt_id,
         model_id=card.id,
         api_model=card.api_model or card.id,
@@ -182,6 +200,7 @@ def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s:
         max_tokens=min(asked, card.max_output_tokens or asked),
         timeout_s=timeout_s,
     )
+    return instruct.instructed(call) if instruct.needed(card, request.task) else call
 
 
 def _within_max_cost(request: Request, card: Card, call: Call, earlier: Sequence[Attempt], now: datetime) -> Call:

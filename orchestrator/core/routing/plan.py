@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import inf, nextafter
 
+from orchestrator.core import instruct
 from orchestrator.core.contract.certificate import Reads
 from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
 from orchestrator.core.routing.cascade import BROKEN, NEVER
@@ -28,7 +29,7 @@ from orchestrator.core.routing.reason import why_first, why_ordered
 from orchestrator.core.routing.score import Read
 from orchestrator.core.types import Complexity, Plan, Promise, Request, Rung, Score, Strategy
 from registry.load import Registry, UnknownModel
-from registry.schema import Card, Task, Tier
+from registry.schema import Billing, Card, Task, Tier
 
 # Predictions are rough: a plan this near to the target may fall on the other side once prompts like it are looked up.
 _MARGIN = 0.1
@@ -69,7 +70,7 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
     request, features = asked.request, asked.read.features if asked.read else None
     if request.model is not None:
         return Choice(plan=_named(asked, policy, registry))
-    cards = registry.for_task(request.task)
+    cards = _able(registry, request.task)
     if asked.scores:
         candidates = [registry.cards[model_id] for model_id in asked.scores]
     else:
@@ -82,10 +83,19 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
     return _Chooser(asked, asked.read, ready, policy, registry).choice()
 
 
+def _able(registry: Registry, task: Task) -> Sequence[Card]:
+    """Those made for a task; to classify, our own language models may be told how."""
+    cards = registry.for_task(task)
+    if task is not Task.CLASSIFY:
+        return cards
+    return (*cards, *(card for card in registry.for_task(Task.GENERATE) if card.billing is Billing.NONE))
+
+
 def _in_order(asked: Asked, ready: Sequence[Card], policy: RoutingPolicy, registry: Registry) -> Plan:
     """Tasks whose models nobody scores: by the policy's order, else downloaded before built-in."""
     task = asked.request.task
     ordered = by_entries(policy.task_order.get(task, ()), ready, asked.scores, registry) or list(by_tier(ready))
+    ordered.sort(key=lambda card: instruct.needed(card, task))
     # Vectors of two models do not compare, so an embedding has no second rung.
     ordered = ordered[: 1 if task is Task.EMBED else 2]
     threshold = _threshold(asked.request, policy)
@@ -103,12 +113,12 @@ def _named(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Plan:
         card = registry.get(request.model)
     except UnknownModel as unknown:
         raise ModelNotFound(str(unknown), model=request.model) from unknown
-    if request.task not in card.tasks:
+    if not instruct.can(card, request.task):
         can = ", ".join(card.tasks)
         raise NotEligible(
             f"model {card.id!r} cannot {request.task}; it can {can}.", candidates={card.id: f"cannot {request.task}"}
         )
-    scores = None if card.id in asked.unavailable else asked.scores
+    scores = None if card.id in asked.unavailable or request.task is not Task.GENERATE else asked.scores
     _, refusals = eligible(request, read.features if read else None, [card], scores)
     if refusals:
         raise NotEligible(f"model {card.id!r}: {refusals[card.id]}.", candidates=refusals)
