@@ -25,6 +25,7 @@ ROOMS: Mapping[str, Room] = MappingProxyType(
         "sentiment": Room(module="workers.sentiment"),
         "toxicity": Room(module="workers.toxicity"),
         "ocr": Room(module="workers.ocr"),
+        "audio": Room(module="workers.audio"),
     }
 )
 """Queue → what serves it. A queue of the registry that is not here has no worker yet, and says so."""

@@ -1,39 +1,48 @@
-"""A transcript's segments as subtitles, SubRip (.srt) or WebVTT (.vtt); pure text, no times of its own."""
+"""Segments of speech as subtitle files, SubRip (srt) and WebVTT (vtt); it hears nothing and writes no file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+Segment = Mapping[str, Any]
+"""What a transcription gives: `start` and `end` in seconds, `text`."""
 
-def srt(segments: Iterable[Mapping[str, Any]]) -> str:
-    """SubRip: numbered from 1, `00:01:02,345 --> …`. A segment has `start` and `end` in seconds and `text`."""
-    blocks = (
-        f"{number}\n{_clock(each['start'], ',')} --> {_clock(each['end'], ',')}\n{_lines(each['text'])}\n"
-        for number, each in enumerate(segments, start=1)
+
+def srt(segments: Iterable[Segment]) -> str:
+    """SubRip: numbered cues, times as 00:00:01,500. Segments without text are left out; "" for none."""
+    cues = (
+        f"{number}\n{_clock(segment['start'], ',')} --> {_clock(segment['end'], ',')}\n{_lines(segment['text'])}\n"
+        for number, segment in enumerate(_written(segments), start=1)
     )
-    return "\n".join(blocks)
+    return "\n".join(cues)
 
 
-def vtt(segments: Iterable[Mapping[str, Any]]) -> str:
-    """WebVTT (W3C): its header, then one cue a segment; `&`, `<` and `>` are escaped as its cue text asks."""
-    blocks = (
-        f"{_clock(each['start'], '.')} --> {_clock(each['end'], '.')}\n{_escaped(_lines(each['text']))}\n"
-        for each in segments
+def vtt(segments: Iterable[Segment]) -> str:
+    """WebVTT (https://www.w3.org/TR/webvtt1/): times as 00:00:01.500; what would be read as markup is escaped."""
+    cues = (
+        f"{_clock(segment['start'], '.')} --> {_clock(segment['end'], '.')}\n{_escaped(_lines(segment['text']))}\n"
+        for segment in _written(segments)
     )
-    return "\n".join(("WEBVTT\n", *blocks))
+    return "\n".join(["WEBVTT\n", *cues])
 
 
-def _clock(seconds: float, point: str) -> str:
-    millis = round(seconds * 1000)
-    minutes, millis = divmod(millis, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{millis // 1000:02}{point}{millis % 1000:03}"
+def _written(segments: Iterable[Segment]) -> list[Segment]:
+    return [segment for segment in segments if segment["text"].strip()]
 
 
 def _lines(text: str) -> str:
-    """An empty line would end the cue."""
-    return "\n".join(line.strip() for line in text.splitlines() if line.strip())
+    """An empty line ends a cue and an arrow begins one, so neither may stand inside."""
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line).replace("-->", "→")
 
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _clock(seconds: float, point: str) -> str:
+    """Hours, minutes, seconds, milliseconds; hours grow beyond two digits where they must."""
+    milliseconds = max(0, round(seconds * 1000))
+    minutes, rest = divmod(milliseconds, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}{point}{rest % 1000:03}"

@@ -1,0 +1,1 @@
+"""What listening needs beside the model that writes: sound out of a file, and where in it somebody speaks."""
