@@ -14,11 +14,11 @@ from uuid import UUID
 
 from orchestrator.adapters.artefacts import shipped_predictor
 from orchestrator.adapters.postgres.rows import inference_row
-from orchestrator.core.budget import BudgetState
+from orchestrator.core.budget import BudgetState, tightest
 from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable, NotFound
 from orchestrator.core.reading.predict import Predictor, load
 from orchestrator.core.routing.policy import RoutingPolicy
-from orchestrator.core.types import Call, Delta, Ending, Hold, Inference, Pace, Reply
+from orchestrator.core.types import Call, Caller, Delta, Ending, Hold, Inference, Pace, Reply
 from orchestrator.ports import ApiKey, StoredText
 from registry.load import Registry
 
@@ -104,6 +104,9 @@ class MemoryLedger:
 
     async def budgets(self) -> Sequence[BudgetState]:
         return [self._state(name) for name in self._limits]
+
+    async def tightest(self, caller: Caller) -> BudgetState | None:
+        return None if self.down else tightest(await self.budgets(), caller)
 
     async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState:
         self._limits[name] = limit_nanousd

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from orchestrator.core.types import Call, Message
+from orchestrator.core.types import Call, Caller, Message
 from registry.pricing import upper_bound_nanousd
 from registry.schema import Billing, Card
 
@@ -42,6 +42,12 @@ class BudgetState:
     @property
     def remaining_nanousd(self) -> int:
         return self.limit_nanousd - self.spent_nanousd - self.reserved_nanousd
+
+
+def tightest(budgets: Iterable[BudgetState], caller: Caller) -> BudgetState | None:
+    """Of the budgets that count for this caller, the one with the least left."""
+    counted = [budget for budget in budgets if budget.scope in ("global", f"tenant:{caller.tenant}")]
+    return min(counted, key=lambda budget: budget.remaining_nanousd, default=None)
 
 
 def input_bound_tokens(call: Call) -> int:

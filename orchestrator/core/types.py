@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 from uuid import UUID
 
+from orchestrator.core.errors import BudgetExceeded
 from registry.schema import Task, Tier, Usage
 
 _NO_USAGE = Usage()
@@ -297,6 +298,8 @@ class Plan:
     cost_nanousd: int | None = None
     latency_ms: int | None = None
     promise: Promise | None = None
+    beyond: BudgetExceeded | None = None
+    """What a budget kept out of the plan, told where everything in it fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,7 @@ async def remember(deps: Deps, answer: Answer) -> None:
 
 
 async def decide(deps: Deps, request: Request, *, streamed: bool = False) -> Decision:
-    """Raises ModelNotFound, NotEligible, NoModelAvailable."""
+    """Raises ModelNotFound, NotEligible, NoModelAvailable, BudgetExceeded."""
     started = deps.clock.monotonic()
     policy = await deps.policies.current()
     asked, choice = await weigh(deps, request, policy, streamed=streamed)
@@ -71,6 +71,7 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
         read=read,
         scores=_scores(deps, request, read, policy, registry, last),
         unavailable=deps.fleet.unavailable(),
+        budget=await deps.ledger.tightest(request.caller),
         last=last,
         bound=bound,
         judge=deps.judge.version,

@@ -66,7 +66,7 @@ def _answer(
 ) -> Answer:
     reply = replies[step.attempt] if step.attempt is not None else None
     if step.attempt is None or reply is None:
-        raise all_failed(attempts)
+        raise decision.plan.beyond or all_failed(attempts)
     return Answer(
         request=request,
         reply=reply,

@@ -67,7 +67,7 @@ async def stream(deps: Deps, request: Request) -> AsyncGenerator[str | Decision 
         await remember(deps, answer)
         yield answer
         return
-    raise all_failed(attempts)
+    raise decision.plan.beyond or all_failed(attempts)
 
 
 def _partial(said: list[str]) -> Reply | None:

@@ -13,7 +13,7 @@ from orchestrator.adapters.memory import MemoryLedger
 from orchestrator.adapters.postgres.database import Database
 from orchestrator.adapters.postgres.ledger import PostgresLedger
 from orchestrator.core.errors import BudgetExceeded
-from orchestrator.core.types import Ending
+from orchestrator.core.types import Caller, Ending
 from orchestrator.ports import Ledger
 from tests.samples import USD, attempt, hold, inference
 
@@ -168,3 +168,15 @@ async def test_the_books_agree_after_a_mixed_run(postgres_url: str) -> None:
             await connection.execute("delete from ledger_entries")
     await ledger.close()
     await database.close()
+
+
+async def test_the_tightest_budget_of_a_caller_is_told_for_planning(ledger: Ledger) -> None:
+    await ledger.set_budget("global", 5_000)
+    await ledger.set_budget("acme", 700)
+    await ledger.set_budget("other", 1)
+    mine = await ledger.tightest(Caller(tenant="acme"))
+    theirs = await ledger.tightest(Caller(tenant="somebody"))
+    assert mine is not None
+    assert theirs is not None
+    assert (mine.name, mine.remaining_nanousd) == ("acme", 700)
+    assert (theirs.name, theirs.remaining_nanousd) == ("global", 5_000)

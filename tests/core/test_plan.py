@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.core.budget import BudgetState
 from orchestrator.core.contract.certificate import Certificate, Contract, Reads, State
-from orchestrator.core.errors import NotEligible
+from orchestrator.core.errors import BudgetExceeded, NotEligible
 from orchestrator.core.reading.features import read
 from orchestrator.core.reading.predict import Reading
 from orchestrator.core.routing.plan import Asked, Choice, choose
@@ -50,6 +51,7 @@ def chosen(
     judge: str | None = None,
     streamed: bool = False,
     adequate: dict[str, float] | None = None,
+    left_nanousd: int | None = None,
     **changes: object,
 ) -> Choice:
     asked = request(text, **changes)
@@ -67,12 +69,55 @@ def chosen(
         bound=bound,
         judge=judge,
         streamed=streamed,
+        budget=None if left_nanousd is None else budget(left_nanousd),
     )
     return choose(known, policy, registry())
 
 
+def budget(left_nanousd: int) -> BudgetState:
+    return BudgetState(
+        name="global",
+        scope="global",
+        window="month",
+        limit_nanousd=10**12,
+        spent_nanousd=10**12 - left_nanousd,
+        reserved_nanousd=0,
+        resets_at=None,
+    )
+
+
 def ladder(plan: Plan) -> list[str]:
     return [rung.model_id for rung in plan.rungs if not rung.fallback]
+
+
+# -- what a budget leaves -------------------------------------------------------------------------------
+
+
+def test_a_model_that_a_budget_cannot_pay_is_not_planned() -> None:
+    dear = score(registry().get(PREMIUM), told(request("Hi!")), request("Hi!").options, POLICY, AT).cost_nanousd
+    plan = chosen(adequate={LOCAL: 0.5, MID: 0.6, PREMIUM: 0.99}, left_nanousd=dear - 1).plan
+    assert PREMIUM not in [rung.model_id for rung in plan.rungs]
+    assert plan.beyond is not None
+    assert plan.beyond.details["budget"] == "global"
+
+
+def test_a_budget_with_enough_left_changes_nothing() -> None:
+    with_budget = chosen(adequate={LOCAL: 0.5, MID: 0.6, PREMIUM: 0.99}, left_nanousd=10**11)
+    assert with_budget == chosen(adequate={LOCAL: 0.5, MID: 0.6, PREMIUM: 0.99})
+
+
+def test_a_spent_budget_leaves_our_own_machines() -> None:
+    assert [rung.model_id for rung in chosen(left_nanousd=-5).plan.rungs] == [LOCAL]
+
+
+def test_a_spent_budget_is_no_reason_to_answer_with_a_model_the_class_may_not_use() -> None:
+    with pytest.raises(BudgetExceeded, match=r"has \$0.00 of \$1000.00 left"):
+        chosen("Create a FastAPI server", left_nanousd=0)
+
+
+def test_a_named_model_that_a_budget_cannot_pay_is_told_as_the_budget() -> None:
+    with pytest.raises(BudgetExceeded):
+        chosen(models=(PREMIUM,), left_nanousd=0, model=PREMIUM)
 
 
 # -- the cheapest that is enough ------------------------------------------------------------------------

@@ -48,7 +48,7 @@ async def test_nobody_is_paid_to_classify_unasked() -> None:
 
 async def test_an_answer_without_labels_has_failed_and_cost_what_it_cost() -> None:
     house = build(mid=reply("It is a bug, I think."))
-    with pytest.raises(AllRungsFailed, match="something else than the labels asked for: 'It is a bug, I think.'"):
+    with pytest.raises(AllRungsFailed, match="something else than the labels asked for"):
         await route(house.deps, request(house, MID))
     spent, reserved = await house.money()
     assert (spent > 0, reserved) == (True, 0)

@@ -111,9 +111,16 @@ async def test_what_nobody_can_answer_is_a_status_and_not_a_stream(tmp_path: Pat
 
 
 async def test_a_budget_refused_in_a_stream_is_its_error_event(tmp_path: Path) -> None:
-    async with open_api(build(budget_nanousd=1), tmp_path) as api:
-        told = events((await api.route({"input": HARD, "stream": True})).text)
+    house = build(up=frozenset({PREMIUM}), budget_nanousd=20_000_000)  # more than is foretold, less than is held
+    async with open_api(house, tmp_path) as api:
+        told = events((await api.route({"input": HARD, "stream": True, "options": {"max_tokens": 8_000}})).text)
     assert [(name, data.get("status")) for name, data in told][1:] == [("error", 402)]
+
+
+async def test_a_budget_known_to_be_spent_is_told_before_the_stream(tmp_path: Path) -> None:
+    async with open_api(build(budget_nanousd=1), tmp_path) as api:
+        response = await api.route({"input": HARD, "stream": True})
+    assert (response.status_code, response.json()["code"]) == (402, "budget_exceeded")
 
 
 # -- files ------------------------------------------------------------------------------------------

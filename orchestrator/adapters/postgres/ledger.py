@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from orchestrator.adapters.cached import Fresh
 from orchestrator.adapters.postgres.database import Database
 from orchestrator.adapters.postgres.group_commit import Entry, GroupCommit, read_outcome
 from orchestrator.adapters.postgres.rows import ending_row, hold_row, inference_row, to_json
-from orchestrator.core.budget import BudgetState
-from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable
-from orchestrator.core.types import Hold, Inference
+from orchestrator.core.budget import BudgetState, tightest
+from orchestrator.core.errors import BudgetExceeded, LedgerUnavailable, StoreUnavailable
+from orchestrator.core.types import Caller, Hold, Inference
 
 # How long an answer waits for its settle while the database is away; after that the books are caught up behind it.
 _FINISH_PATIENCE_S = 20.0
@@ -24,6 +25,7 @@ class PostgresLedger:
     def __init__(self, url: str, database: Database) -> None:
         self._database = database
         self._commits = GroupCommit(url)
+        self._lately = Fresh(self.budgets)
 
     async def open(self) -> None:
         await self._commits.open()
@@ -67,7 +69,14 @@ class PostgresLedger:
     async def budgets(self) -> Sequence[BudgetState]:
         return [_budget(row) for row in await self._database.rows("list_budgets")]
 
+    async def tightest(self, caller: Caller) -> BudgetState | None:
+        try:
+            return tightest(await self._lately.get(), caller)
+        except StoreUnavailable:
+            return None  # our own machines answer without money; a paid call is refused at its hold
+
     async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState:
+        self._lately = Fresh(self.budgets)
         await self._database.rows("set_budget", name=name, limit_nanousd=limit_nanousd)
         return next(budget for budget in await self.budgets() if budget.name == name)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.core.errors import NoModelAvailable, NotEligible, usd
+from orchestrator.core.budget import BudgetState
+from orchestrator.core.errors import BudgetExceeded, NoModelAvailable, NotEligible, usd
 from orchestrator.core.types import Features, Request, Score, Strategy
 from registry.schema import Billing, Capability, Card, Task, Tier
 
@@ -18,15 +19,20 @@ FASTEST_SHARE = 0.25
 
 
 def eligible(
-    request: Request, features: Features | None, cards: Iterable[Card], scores: Mapping[str, Score] | None
+    request: Request,
+    features: Features | None,
+    cards: Iterable[Card],
+    scores: Mapping[str, Score] | None,
+    budget: BudgetState | None = None,
 ) -> tuple[list[Card], dict[str, str]]:
-    """Cards that may answer, and for the rest the first reason why not. Without scores only facts are checked."""
+    """Cards that may answer, and for the rest the first reason why not. Without scores only facts are checked.
+    `budget` is the one that leaves the caller least."""
     fit: list[Card] = []
     reasons: dict[str, str] = {}
     for card in cards:
         reason = _refusal(request, features, card)
         if reason is None and scores is not None:
-            reason = _costs_too_much(request, card, scores.get(card.id))
+            reason = _costs_too_much(request, card, scores.get(card.id)) or _overruns(scores.get(card.id), budget)
         if reason is None:
             fit.append(card)
         else:
@@ -102,6 +108,24 @@ def _costs_too_much(request: Request, card: Card, score: Score | None) -> str | 
     if limits.deadline_ms is not None and score.latency_ms * FASTEST_SHARE > limits.deadline_ms:
         return f"would take about {score.latency_ms} ms, far over constraints.deadline_ms"
     return None
+
+
+def _overruns(score: Score | None, budget: BudgetState | None) -> str | None:
+    if score is None or budget is None or score.cost_nanousd <= max(0, budget.remaining_nanousd):
+        return None
+    left = usd(max(0, budget.remaining_nanousd))
+    return f"would cost about {usd(score.cost_nanousd)}, and budget {budget.name!r} has {left} left"
+
+
+def overrun(budget: BudgetState, scores: Iterable[Score]) -> BudgetExceeded:
+    """The answer where only this budget stands between the request and every model that would do."""
+    return BudgetExceeded(
+        budget=budget.name,
+        limit_nanousd=budget.limit_nanousd,
+        used_nanousd=budget.spent_nanousd + budget.reserved_nanousd,
+        asked_nanousd=min(score.cost_nanousd for score in scores if score.cost_nanousd),
+        resets_at=budget.resets_at,
+    )
 
 
 def _tiers(request: Request) -> frozenset[Tier]:

@@ -18,10 +18,11 @@ from itertools import combinations
 from math import inf, nextafter
 
 from orchestrator.core import instruct
+from orchestrator.core.budget import BudgetState
 from orchestrator.core.contract.certificate import Reads
-from orchestrator.core.errors import ModelNotFound, NoModelAvailable, NotEligible
+from orchestrator.core.errors import BudgetExceeded, ModelNotFound, NoModelAvailable, NotEligible
 from orchestrator.core.routing.cascade import BROKEN, NEVER
-from orchestrator.core.routing.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody
+from orchestrator.core.routing.eligible import FASTEST_SHARE, LOCAL_TIERS, PAID_TIERS, eligible, nobody, overrun
 from orchestrator.core.routing.ladder import by_entries, by_tier, preference
 from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.routing.promise import promised
@@ -50,6 +51,8 @@ class Asked:
     bound: bool = False
     judge: str | None = None
     """Version of the judge that grades answers."""
+    budget: BudgetState | None = None
+    """The one that leaves this caller least."""
     streamed: bool = False
     """What is said cannot be unsaid: the first model that speaks has answered, however it is graded."""
 
@@ -66,7 +69,7 @@ class Choice:
 
 
 def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
-    """The plan for a request. Raises ModelNotFound, NotEligible, NoModelAvailable."""
+    """The plan for a request. Raises ModelNotFound, NotEligible, NoModelAvailable, BudgetExceeded."""
     request, features = asked.request, asked.read.features if asked.read else None
     if request.model is not None:
         return Choice(plan=_named(asked, policy, registry))
@@ -75,12 +78,25 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
         candidates = [registry.cards[model_id] for model_id in asked.scores]
     else:
         candidates = [card for card in cards if card.id not in asked.unavailable]
-    ready, refusals = eligible(request, features, candidates, asked.scores)
+    ready, refusals = eligible(request, features, candidates, asked.scores, asked.budget)
     if not ready:
-        raise nobody(request, features, cards, refusals, asked.unavailable)
+        raise _overrun(asked, candidates) or nobody(request, features, cards, refusals, asked.unavailable)
     if asked.read is None:
         return Choice(plan=_in_order(asked, ready, policy, registry))
-    return _Chooser(asked, asked.read, ready, policy, registry).choice()
+    beyond = _overrun(asked, [card for card in candidates if card.id in refusals])
+    chooser = _Chooser(asked, asked.read, ready, policy, registry)
+    if beyond is not None and chooser.strays:
+        raise beyond  # the class may not use what is left; a budget is no reason to answer worse
+    choice = chooser.choice()
+    return choice if beyond is None else replace(choice, plan=replace(choice.plan, beyond=beyond))
+
+
+def _overrun(asked: Asked, refused: Sequence[Card]) -> BudgetExceeded | None:
+    """Where one of these could answer if the budget had more left."""
+    if asked.budget is None or not refused:
+        return None
+    ready, _ = eligible(asked.request, asked.read.features if asked.read else None, refused, asked.scores)
+    return overrun(asked.budget, [asked.scores[card.id] for card in ready]) if ready else None
 
 
 def _able(registry: Registry, task: Task) -> Sequence[Card]:
@@ -119,9 +135,10 @@ def _named(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Plan:
             f"model {card.id!r} cannot {request.task}; it can {can}.", candidates={card.id: f"cannot {request.task}"}
         )
     scores = None if card.id in asked.unavailable or request.task is not Task.GENERATE else asked.scores
-    _, refusals = eligible(request, read.features if read else None, [card], scores)
+    _, refusals = eligible(request, read.features if read else None, [card], scores, asked.budget)
     if refusals:
-        raise NotEligible(f"model {card.id!r}: {refusals[card.id]}.", candidates=refusals)
+        told = f"model {card.id!r}: {refusals[card.id]}."
+        raise _overrun(asked, [card]) or NotEligible(told, candidates=refusals)
     if missing := asked.unavailable.get(card.id):
         raise NoModelAvailable(f"model {card.id!r} cannot answer now: {missing}", candidates={card.id: missing})
     predicted = asked.scores.get(card.id)
@@ -148,6 +165,8 @@ class _Chooser:
         ordered = by_entries(ladder, ready, asked.scores, registry)
         taken = {card.id for card in ordered}
         rest = [card for card in by_tier(ready) if card.id not in taken]
+        self.strays = not ordered and self._request.strategy is not Strategy.LOCAL_FALLBACK
+        """No model of the class's ladder can be had."""
         if not ordered:
             ordered = rest[:1]  # nothing of the ladder can be had: the best of what is there beats no answer
         self._after: list[Card] = []
