@@ -1,21 +1,24 @@
 """The body of the task `pennyroute.infer`: payload in, one reply for the whole batch out; no model here.
 
 A task may run twice and may be killed anywhere. The payload is deleted after the reply was pushed, so
-a second run finds nothing to do; a batch that keeps killing its worker is given up after MAX_TRIES.
+a second run finds nothing to do; a batch that keeps killing its worker is given up after MAX_TRIES, and one whose
+callers have heard pieces of the answer is not begun again. Where nobody waits any more the payload is gone too.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
-from redis import Redis
+from redis import Redis, RedisError
 
 from registry.schema import Task
+from workers.exchange import Exchange, said_key, stop_key
 from workers.modality import Batch, Code, Item, Picture, Result, Turn, WorkerError
 from workers.runtime import Runtime
 
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 REPLY_TTL_S = 600  # a reply nobody fetches: its API process is gone
 MAX_TRIES = 2
 TRIES_TTL_S = 3600
+LOAD_GRACE_S = 120.0  # a load that outlasts the callers is not stuck: the next batch finds the model loaded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,49 +43,90 @@ class Order:
     sent: float
 
 
-def answer(order: Order, runtime: Runtime, redis: Redis) -> None:
+Guard = Callable[[float, Callable[[], None]], AbstractContextManager[None]]
+"""`Watchdog.guard`: what runs inside must end soon after the deadline, or the callback has the last word."""
+
+
+def unwatched(deadline_s: float, on_stuck: Callable[[], None]) -> AbstractContextManager[None]:
+    """For a process that nobody would start again."""
+    return nullcontext()
+
+
+def answer(order: Order, runtime: Runtime, redis: Redis, guard: Guard = unwatched) -> None:
     """Runs the batch and pushes exactly one reply, unless another run has already done so.
 
     Raises only redis errors: without Redis nobody can be answered, and the task comes back.
     """
-    packed: Any = redis.get(order.payload)
+    packed, tries, said = _fetched(order, redis)
     if packed is None:
-        log.info("batch %s is already answered or has expired", order.batch)
+        log.info("batch %s is already answered, has expired, or nobody waits for it", order.batch)
+        redis.delete(_tries_key(order))
         return
     started = time.time()
     reply: dict[str, Any] = {"batch": order.batch, "model": order.model}
-    try:
-        results, timings = _run(order, packed, runtime, redis)
-        reply["results"] = [_packed(result) for result in results]
-    except WorkerError as error:
-        timings = {}
-        reply["error"] = _error(error)
+    exchange = Exchange(order, redis, REPLY_TTL_S)
+    timings: Mapping[str, float] = {}
+    with closing(exchange):
+        try:
+            _refuse_again(tries, said=said)
+            results, timings = _run(order, packed, runtime, exchange, guard, lambda: _push_stuck(order, redis))
+            reply["results"] = [_packed(result) for result in results]
+        except WorkerError as error:
+            reply["error"] = _error(error)
+        except RedisError:
+            raise
+        except Exception as error:  # a bug of ours: the callers are told all the same, the message is done
+            log.exception("batch %s cannot be run", order.batch)
+            reply["error"] = _error(WorkerError(Code.PIPELINE_ERROR, f"the worker failed: {error!r}; see its log"))
     reply["timings_ms"] = {"queue_wait": max(0.0, (started - order.sent) * 1e3), **timings}
-    _push(order, reply, redis)
+    _push(order, reply, redis, exchange)
+
+
+def _fetched(order: Order, redis: Redis) -> tuple[bytes | None, int, bool]:
+    """The payload, how often this batch was begun, this time included, and whether pieces of its answer were said."""
+    pipe = redis.pipeline(transaction=False)
+    pipe.get(order.payload)
+    pipe.incr(_tries_key(order))
+    pipe.expire(_tries_key(order), TRIES_TTL_S)
+    pipe.exists(said_key(order.batch))
+    packed, tries, _, said = pipe.execute()
+    return packed, tries, bool(said)
 
 
 def _run(
-    order: Order, packed: bytes, runtime: Runtime, redis: Redis
+    order: Order, packed: bytes, runtime: Runtime, exchange: Exchange, guard: Guard, on_stuck: Callable[[], None]
 ) -> tuple[Sequence[Result | WorkerError], Mapping[str, float]]:
     left_s = order.deadline - time.time()
     if left_s <= 0:
         raise WorkerError(Code.TIMEOUT, f"the deadline passed {-left_s:.1f} s before work began; nothing was done")
-    _refuse_poison(order, redis)
-    batch = Batch(task=_task(order), items=_items(packed), deadline=time.monotonic() + left_s)
-    return runtime.run(order.model, batch)
+    batch = Batch(
+        task=_task(order),
+        items=_items(packed),
+        deadline=time.monotonic() + left_s,
+        say=exchange.say,
+        stopped=exchange.stopped,
+    )
+    with guard(batch.deadline + LOAD_GRACE_S, on_stuck):
+        return runtime.run(order.model, batch)
 
 
-def _refuse_poison(order: Order, redis: Redis) -> None:
-    key = f"pennyroute:tries:{order.batch}"
-    pipe = redis.pipeline(transaction=False)
-    pipe.incr(key)
-    pipe.expire(key, TRIES_TTL_S)
-    tries = pipe.execute()[0]
+def _refuse_again(tries: int, *, said: bool) -> None:
     if tries > MAX_TRIES:
         raise WorkerError(
             Code.INFERENCE_FAILED,
             f"a worker died {MAX_TRIES} times on this batch; it is given up, see the worker's log",
         )
+    if said:
+        raise WorkerError(
+            Code.INFERENCE_FAILED,
+            "a worker died after a part of this answer was streamed; it is not begun again, send the request again",
+        )
+
+
+def _push_stuck(order: Order, redis: Redis) -> None:
+    """The last word of a process that ends because its inference hangs: the batch does not come back."""
+    error = WorkerError(Code.TIMEOUT, "the inference hung beyond its deadline and its worker was ended; see its log")
+    _push(order, {"batch": order.batch, "model": order.model, "error": _error(error), "timings_ms": {}}, redis)
 
 
 def _task(order: Order) -> Task:
@@ -119,9 +164,15 @@ def _error(error: WorkerError) -> dict[str, str]:
     return {"code": error.code.value, "message": error.message}
 
 
-def _push(order: Order, reply: Mapping[str, Any], redis: Redis) -> None:
+def _push(order: Order, reply: Mapping[str, Any], redis: Redis, exchange: Exchange | None = None) -> None:
     pipe = redis.pipeline(transaction=True)
+    if exchange is not None:
+        exchange.push_rest(pipe)
     pipe.rpush(order.reply_to, msgpack.packb(reply))
     pipe.expire(order.reply_to, REPLY_TTL_S)
-    pipe.delete(order.payload, f"pennyroute:tries:{order.batch}")
+    pipe.delete(order.payload, _tries_key(order), said_key(order.batch), stop_key(order.batch))
     pipe.execute()
+
+
+def _tries_key(order: Order) -> str:
+    return f"pennyroute:tries:{order.batch}"

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 GRACE_S = 5.0  # a modality looks at its deadline between steps: one step may take so much longer
 LAST_WORD_S = 5.0  # for `on_stuck`, and then the C thread ends the process whatever is going on
 TICK_S = 0.25  # how often the Python thread looks; looking costs microseconds
+STDERR = 2  # the descriptor: Celery puts a log in the place of sys.stderr
 STUCK_EXIT_CODE = 70  # sysexits.h EX_SOFTWARE: our own doing, for who reads the supervisor's log
 
 
@@ -96,7 +97,7 @@ class Watchdog:
             return
         first = min(guard.due for guard in self._guards.values())
         left_s = max(0.1, first + self._last_word_s - time.monotonic())
-        faulthandler.dump_traceback_later(left_s, exit=True)
+        faulthandler.dump_traceback_later(left_s, exit=True, file=STDERR)
 
     def _watch(self) -> None:
         while True:
@@ -110,7 +111,7 @@ class Watchdog:
 
     def _give_up(self, overdue: list[_Guard]) -> None:
         log.critical("an inference hangs %.0f s beyond its deadline; this process ends", self._grace_s)
-        faulthandler.dump_traceback(all_threads=True)
+        faulthandler.dump_traceback(all_threads=True, file=STDERR)
         for guard in overdue:
             try:
                 guard.on_stuck()

@@ -173,9 +173,14 @@ async def test_what_can_never_be_sent_is_refused_before_it_is_sent(provider: Loc
         await provider.complete(call("a", model="nobody"))
     with pytest.raises(CallRefused, match="claude-sonnet has no queue: it is called over HTTP"):
         await provider.complete(call("a", model="claude-sonnet"))
-    with pytest.raises(CallRefused, match="answers whole, not as a stream"):
-        async with provider.stream(call("a")):
-            pass
+
+
+async def test_what_a_model_answers_whole_is_a_stream_of_one(provider: LocalQueueProvider) -> None:
+    async with provider.stream(call("The kitten sleeps.")) as deltas:
+        (only,) = [delta async for delta in deltas]
+    assert only.text == ""
+    assert only.reply is not None
+    assert only.reply.data.shape == (1, 384)
 
 
 async def test_without_redis_a_call_fails_at_once_as_unreachable() -> None:

@@ -32,13 +32,14 @@ def running_worker(
     environment = {**os.environ, "REDIS_URL": redis_url}
     with log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as process:
         try:
-            _wait_announced(redis_url, process, Path(log.name))
+            wait_announced(redis_url, process, Path(log.name))
             yield process
         finally:
             process.kill()
 
 
-def _wait_announced(redis_url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_announced(redis_url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until this worker has announced itself. Raises AssertionError with its log when it does not."""
     with redis.Redis.from_url(redis_url) as client:
         for _ in range(600):
             texts = [client.get(key) or b"" for key in client.scan_iter("pennyroute:worker:*")]

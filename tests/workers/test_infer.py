@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,41 @@ def test_a_batch_that_kills_its_worker_twice_is_given_up(redis: Redis, runtime: 
         "code": "inference_failed",
         "message": "a worker died 2 times on this batch; it is given up, see the worker's log",
     }
+    assert counting.seen.loads == []
+
+
+def test_a_batch_whose_answer_was_begun_by_a_worker_that_died_is_not_begun_again(
+    redis: Redis, runtime: Runtime
+) -> None:
+    message = order(redis, "one")
+    redis.set("pennyroute:said:b1", 1)
+    answer(message, runtime, redis)
+    (reply,) = replies(redis)
+    assert reply["error"] == {
+        "code": "inference_failed",
+        "message": "a worker died after a part of this answer was streamed; it is not begun again, "
+        "send the request again",
+    }
+    assert counting.seen.loads == []
+    assert redis.keys("*") == [b"replies"]
+
+
+def test_the_last_word_of_a_hung_inference_is_a_timeout_and_the_batch_does_not_come_back(
+    redis: Redis, runtime: Runtime
+) -> None:
+    @contextmanager
+    def ended(deadline_s: float, on_stuck: Callable[[], None]) -> Iterator[None]:
+        on_stuck()
+        raise SystemExit
+        yield
+
+    message = order(redis, "one")
+    with pytest.raises(SystemExit):
+        answer(message, runtime, redis, ended)
+    answer(message, runtime, redis)
+    (reply,) = replies(redis)
+    assert reply["error"]["code"] == "timeout"
+    assert reply["error"]["message"].startswith("the inference hung beyond its deadline")
     assert counting.seen.loads == []
 
 

@@ -11,9 +11,9 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -22,13 +22,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from orchestrator.adapters.providers.queue_line import Caller, Line, Part
 from orchestrator.adapters.providers.queue_message import (
-    batch_limit,
     message,
     opened_reply,
     outcomes,
-    packed_item,
     payload,
+    pieces_of,
+    unsaid,
 )
 from orchestrator.core.errors import CallBroken, CallFailed, CallRefused, CallTimedOut, CallUnreachable
 from orchestrator.core.types import Call, Delta, Reply
@@ -37,41 +38,20 @@ from registry.schema import Task
 
 log = logging.getLogger(__name__)
 
-COLLECT_S = 0.005  # how long a call may wait for others, and only while a batch of its model is under way
-BATCH_BYTES = 1 << 20  # a batch is sent at once when its items are this large together
 PAYLOAD_GRACE_S = 180  # a payload outlives its deadline by two redeliveries, so that the worker can say so
+STOP_TTL_S = 600  # of the note that nobody waits; a batch is never in work for longer
 RECONNECT_S = (0.1, 0.5, 2.0)
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """One call that waits: its item, its future, and the unix second after which nobody listens."""
-
-    item: bytes
-    answered: asyncio.Future[Reply]
-    deadline: float
-
-
-@dataclass(slots=True)
-class _Line:
-    """The calls of one model and task that are not sent yet, and how many batches are under way."""
-
-    model: str
-    task: Task
-    queue: str
-    waiting: list[_Waiting] = field(default_factory=list)
-    size: int = 0
-    under_way: int = 0
-    timer: asyncio.TimerHandle | asyncio.Handle | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class _Sent:
-    """A batch under way; `expiry` forgets it once nobody listens any more."""
+    """A batch under way; `expiry` forgets it once nobody listens any more, `heard` counts its pieces."""
 
-    line: _Line
-    calls: Sequence[_Waiting]
+    line: Line
+    parts: Sequence[Part]
     expiry: asyncio.TimerHandle
+    at: float
+    heard: int = 0
 
 
 class LocalQueueProvider:
@@ -82,7 +62,7 @@ class LocalQueueProvider:
         self._redis = _client(redis_url)
         self._replies: Redis = Redis.from_url(redis_url, socket_timeout=None, socket_keepalive=True)
         self._reply_to = f"pennyroute:replies:{uuid.uuid4().hex}"
-        self._lines: dict[tuple[str, Task], _Line] = {}
+        self._lines: dict[tuple[str, Task], Line] = {}
         self._sent: dict[str, _Sent] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._reader: asyncio.Task[None] | None = None
@@ -92,22 +72,24 @@ class LocalQueueProvider:
         """`Reply.data`: embed a float32 array (n, dimensions); rerank a list of {index, score}, best first;
         otherwise a list with one entry per text or image. Raises InferenceFailed with the worker's code,
         CallTimedOut, CallUnreachable (no Redis), CallRefused, CallBroken."""
-        line = self._line(call)
-        waiting = _Waiting(packed_item(call), asyncio.get_running_loop().create_future(), time.time() + call.timeout_s)
-        self._read_replies()
-        self._join(line, waiting)
+        line, caller = self._enter(call, streamed=False)
         try:
             async with asyncio.timeout(call.timeout_s):
-                return await waiting.answered
+                return await caller.answered
         except TimeoutError as error:
-            raise CallTimedOut(
-                f"{call.model_id} did not answer within {call.timeout_s:g} s; the {line.queue} queue is long "
-                "or its worker is gone: see /health/ready, or allow more time"
-            ) from error
+            raise _too_late(call, line) from error
+        finally:
+            self._leave(line, caller)
 
-    def stream(self, call: Call) -> AbstractAsyncContextManager[AsyncIterator[Delta]]:
-        """Local models on queues answer whole: raises CallRefused."""
-        return _refused_stream(call)
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[AsyncIterator[Delta]]:
+        """Text as the model makes it; a model that says nothing meanwhile answers in one piece. Raises as `complete`
+        does, CallBroken where the stream was cut. Leaving the context stops the inference."""
+        line, caller = self._enter(call, streamed=True)
+        try:
+            yield _deltas(caller, line, time.monotonic() + call.timeout_s)
+        finally:
+            self._leave(line, caller)
 
     async def close(self) -> None:
         """Fails what still waits with CallBroken and removes this process's reply list."""
@@ -116,15 +98,31 @@ class LocalQueueProvider:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        waiting = [call for sent in self._sent.values() for call in sent.calls]
-        waiting += [call for line in self._lines.values() for call in line.waiting]
-        _fail(waiting, lambda: CallBroken("this process is stopping; send the request again"))
+        waiting = [part.caller for sent in self._sent.values() for part in sent.parts]
+        waiting += [caller for line in self._lines.values() for caller in line.callers]
+        for caller in waiting:
+            caller.fail(CallBroken("this process is stopping; send the request again"))
         with contextlib.suppress(RedisError, OSError):
             await self._redis.delete(self._reply_to)
         await self._redis.aclose()
         await self._replies.aclose()
 
-    def _line(self, call: Call) -> _Line:
+    @property
+    def batches_under_way(self) -> int:
+        """Sent and not answered, of all models."""
+        return len(self._sent)
+
+    def _enter(self, call: Call, *, streamed: bool) -> tuple[Line, Caller]:
+        line = self._line(call)
+        caller = Caller(call, asyncio.get_running_loop().create_future(), time.time() + call.timeout_s)
+        caller.pieces = asyncio.Queue() if streamed else None
+        line.join(caller, time.monotonic())
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read(), name="local queue replies")
+        self._pump(line)
+        return line, caller
+
+    def _line(self, call: Call) -> Line:
         if self._closed:
             raise CallRefused("this process is stopping; send the request again")
         key = (call.model_id, call.task)
@@ -135,41 +133,51 @@ class LocalQueueProvider:
                 raise CallRefused(str(error)) from error
             if card.queue is None:
                 raise CallRefused(f"{card.id} has no queue: it is called over HTTP, not by a local worker")
-            self._lines[key] = _Line(model=card.id, task=call.task, queue=card.queue)
+            self._lines[key] = Line(card, call.task)
         return self._lines[key]
 
-    def _join(self, line: _Line, waiting: _Waiting) -> None:
-        """Calls made in the same turn of the loop travel together; later ones wait only under load."""
-        line.waiting.append(waiting)
-        line.size += len(waiting.item)
-        loop = asyncio.get_running_loop()
-        if len(line.waiting) >= batch_limit(line.task) or line.size >= BATCH_BYTES:
+    def _pump(self, line: Line, *, turn_over: bool = False) -> None:
+        """Sends what is to be sent now and sets the clock for the rest. Calls made in the same turn of the loop
+        travel together; later ones wait only under load."""
+        while not self._closed and (wait_s := line.wait_s(time.monotonic())) is not None:
+            if wait_s > 0 or not (turn_over or line.is_full()):
+                self._set_clock(line, wait_s)
+                return
             self._send(line)
-        elif line.timer is None and line.under_way:
-            line.timer = loop.call_later(COLLECT_S, self._send, line)
-        elif line.timer is None:
-            line.timer = loop.call_soon(self._send, line)
 
-    def _send(self, line: _Line) -> None:
-        if line.timer:
-            line.timer.cancel()
-            line.timer = None
-        calls = [call for call in line.waiting if not call.answered.done()]
-        line.waiting, line.size = [], 0
-        if not calls:
-            return
+    def _set_clock(self, line: Line, wait_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + wait_s
+        if line.timer is None or due < line.due:
+            if line.timer:
+                line.timer.cancel()
+            line.due = due
+            line.timer = loop.call_later(wait_s, self._turn, line) if wait_s else loop.call_soon(self._turn, line)
+
+    def _turn(self, line: Line) -> None:
+        line.timer = None
+        self._pump(line, turn_over=True)
+
+    def _send(self, line: Line) -> None:
+        now = time.monotonic()
+        parts = line.take(now)
         batch = uuid.uuid4().hex
-        left_s = max(0.0, max(call.deadline for call in calls) - time.time())
-        expiry = asyncio.get_running_loop().call_later(left_s, self._forget, batch)
-        self._sent[batch] = _Sent(line, calls, expiry)
-        line.under_way += 1
-        task = asyncio.create_task(self._push(batch, line, calls))
+        deadline = max(part.caller.deadline for part in parts)
+        loop = asyncio.get_running_loop()
+        expiry = loop.call_later(max(0.0, deadline - time.time()), self._forget, batch)
+        self._sent[batch] = _Sent(line, parts, expiry, now)
+        line.under_way[batch] = now
+        for number, part in enumerate(parts):
+            part.batch, part.number = batch, number
+        self._begin(self._push(batch, line, parts, deadline))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _push(self, batch: str, line: _Line, calls: Sequence[_Waiting]) -> None:
-        deadline = max(call.deadline for call in calls)
-        key = f"pennyroute:payload:{batch}"
+    async def _push(self, batch: str, line: Line, parts: Sequence[Part], deadline: float) -> None:
+        key = _payload_key(batch)
         kwargs: dict[str, Any] = {
             "batch": batch,
             "model": line.model,
@@ -180,26 +188,50 @@ class LocalQueueProvider:
             "sent": time.time(),
         }
         pipe = self._redis.pipeline(transaction=True)
-        pipe.set(key, payload([call.item for call in calls]), ex=int(deadline - time.time()) + PAYLOAD_GRACE_S)
+        pipe.set(key, payload([part.item for part in parts]), ex=int(deadline - time.time()) + PAYLOAD_GRACE_S)
         pipe.lpush(line.queue, message(batch, line.queue, kwargs))
         try:
             await pipe.execute()
         except (RedisError, OSError) as error:
+            for part in parts:
+                part.caller.fail(_unsent(error))
             self._forget(batch)
-            cause = error
-            _fail(calls, lambda: _unsent(cause))
+
+    def _leave(self, line: Line, caller: Caller) -> None:
+        """Nobody waits for this call any more: what is not answered yet is not sent, or stopped."""
+        caller.close()
+        line.leave(caller)
+        for part in caller.parts:
+            sent = self._sent.get(part.batch) if part.batch and part.reply is None else None
+            if sent is None or part.batch is None:
+                continue
+            alone = all(other.caller.answered.done() for other in sent.parts)
+            if not self._closed:
+                self._begin(self._stop(part.batch, part.number, alone=alone))
+            if alone:
+                self._forget(part.batch)
+
+    async def _stop(self, batch: str, number: int, *, alone: bool) -> None:
+        """Tells the worker that nobody waits for this item; a batch still queued finds its payload gone."""
+        key = f"pennyroute:stop:{batch}"
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.sadd(key, number)
+        pipe.expire(key, STOP_TTL_S)
+        if alone:
+            pipe.delete(_payload_key(batch))
+        try:
+            await pipe.execute()
+        except (RedisError, OSError) as error:
+            log.info("batch %s runs to its end, Redis cannot be told that nobody waits: %s", batch, error)
 
     def _forget(self, batch: str) -> _Sent | None:
         """The batch is over: answered, unsendable, or nobody listens any more. Later replies are ignored."""
         sent = self._sent.pop(batch, None)
         if sent:
-            sent.line.under_way -= 1
             sent.expiry.cancel()
+            del sent.line.under_way[batch]
+            self._pump(sent.line)
         return sent
-
-    def _read_replies(self) -> None:
-        if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name="local queue replies")
 
     async def _read(self) -> None:
         failures = 0
@@ -216,17 +248,54 @@ class LocalQueueProvider:
 
     def _deliver(self, packed: bytes) -> None:
         reply = opened_reply(packed)
-        sent = self._forget(reply["batch"]) if reply else None
+        sent = self._sent.get(reply["batch"]) if reply else None
         if reply is None or sent is None:
             log.info("ignored a reply that nobody waits for")
-            return
-        for call, outcome in zip(sent.calls, outcomes(reply, len(sent.calls)), strict=True):
-            if call.answered.done():
-                continue
-            if isinstance(outcome, CallFailed):
-                call.answered.set_exception(outcome)
-            else:
-                call.answered.set_result(outcome)
+        elif "say" in reply:
+            self._hear(sent, reply)
+        else:
+            self._answer(sent, reply)
+
+    def _hear(self, sent: _Sent, reply: Mapping[str, Any]) -> None:
+        """Pieces of answers; those that were pushed twice are heard once."""
+        try:
+            for number, text in pieces_of(reply, sent.heard):
+                sent.heard += 1
+                sent.parts[number].caller.hear(text)
+        except CallBroken as error:
+            for part in sent.parts:
+                if part.caller.pieces is not None:
+                    part.caller.fail(error)
+
+    def _answer(self, sent: _Sent, reply: Mapping[str, Any]) -> None:
+        timings = reply.get("timings_ms")
+        if isinstance(timings, dict):
+            sent.line.learn(sent.parts, time.monotonic() - sent.at, timings)
+        for part, outcome in zip(sent.parts, outcomes(reply, len(sent.parts)), strict=True):
+            part.caller.take(part, outcome)
+        self._forget(reply["batch"])
+
+
+async def _deltas(caller: Caller, line: Line, until: float) -> AsyncIterator[Delta]:
+    """`until` is in monotonic seconds. What was said is a beginning of the whole text, or the stream is broken."""
+    assert caller.pieces is not None  # noqa: S101 - made by `stream`
+    said: list[str] = []
+    while True:
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                piece = await caller.pieces.get()
+        except TimeoutError as error:
+            raise _too_late(caller.call, line, said=len(said)) from error
+        if piece is None:
+            break
+        said.append(piece)
+        yield Delta(text=piece)
+    reply = caller.answered.result()
+    yield Delta(text=unsaid(reply, "".join(said)), reply=reply)
+
+
+def _payload_key(batch: str) -> str:
+    return f"pennyroute:payload:{batch}"
 
 
 def _client(redis_url: str) -> Redis:
@@ -241,19 +310,19 @@ def _client(redis_url: str) -> Redis:
     )
 
 
-def _fail(calls: Sequence[_Waiting], error: Callable[[], CallFailed]) -> None:
-    for call in calls:
-        if not call.answered.done():
-            call.answered.set_exception(error())
+def _too_late(call: Call, line: Line, said: int = 0) -> CallFailed:
+    if said:
+        return CallBroken(
+            f"{call.model_id} fell silent after {said} pieces and did not end within {call.timeout_s:g} s; "
+            "its worker may be gone: see /health/ready, or allow more time"
+        )
+    return CallTimedOut(
+        f"{call.model_id} did not answer within {call.timeout_s:g} s; the {line.queue} queue is long "
+        "or its worker is gone: see /health/ready, or allow more time"
+    )
 
 
 def _unsent(error: Exception) -> CallFailed:
     if isinstance(error, RedisConnectionError | OSError):
         return CallUnreachable(f"the queue cannot be reached: {error}; check REDIS_URL and that Redis runs")
     return CallBroken(f"the queue refused the work: {error}")
-
-
-@asynccontextmanager
-async def _refused_stream(call: Call) -> AsyncIterator[AsyncIterator[Delta]]:
-    raise CallRefused(f"{call.model_id} answers whole, not as a stream; ask without stream")
-    yield  # pragma: no cover - makes this a generator

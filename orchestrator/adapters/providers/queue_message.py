@@ -89,6 +89,30 @@ def opened_reply(packed: bytes) -> Mapping[str, Any] | None:
     return reply if isinstance(reply, dict) and isinstance(reply.get("batch"), str) else None
 
 
+def pieces_of(reply: Mapping[str, Any], heard: int) -> list[tuple[int, str]]:
+    """(item, text) of the pieces not `heard` yet: a worker that lost its connection pushes some twice. Raises
+    CallBroken where some are missing or nothing can be read."""
+    try:
+        missing = reply["at"] - heard
+        pieces = [(int(number), str(text)) for number, text in reply["say"]]
+    except (ValueError, TypeError, KeyError) as error:
+        told = f"a piece of a worker's answer cannot be read ({error!r}); API and workers differ in version"
+        raise CallBroken(told) from error
+    if missing > 0:
+        raise CallBroken(f"{missing} pieces of the answer were lost on the way; send the request again")
+    return pieces[-missing:] if missing else pieces
+
+
+def unsaid(reply: Reply, said: str) -> str:
+    """What a stream has not told of the whole text. Raises CallBroken where it told something else."""
+    whole = reply.text or ""
+    if whole.startswith(said):
+        return whole[len(said) :]
+    if whole.strip() == said.strip():
+        return ""
+    raise CallBroken("the worker answered with another text than it had streamed; send the request again")
+
+
 def outcomes(reply: Mapping[str, Any], waiting: int) -> list[Reply | CallFailed]:
     """One reply or error per call of the batch, in order; CallBroken for each where it cannot be read."""
     try:
@@ -138,5 +162,8 @@ def _failure(error: Mapping[str, str], model: str) -> InferenceFailed:
 
 
 def batch_limit(task: Task) -> int:
-    """Calls per message: media takes so long per item that another worker should take the next one."""
-    return 1 if task in {Task.OCR, Task.DOCUMENT, Task.TRANSCRIBE, Task.VISION} else 32
+    """Items per message. Media takes so long per item that another worker should take the next one; the answers of a
+    batch come when its longest text is written."""
+    if task in {Task.OCR, Task.DOCUMENT, Task.TRANSCRIBE, Task.VISION}:
+        return 1
+    return 4 if task is Task.GENERATE else 32
