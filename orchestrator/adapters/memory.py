@@ -230,7 +230,7 @@ class MemoryEmbeddings:
         found = [
             replace(text, similarity=_cosine(vector, other))
             for (owner, model, _), (text, other) in self._kept.items()
-            if (owner, model) == (tenant, model_id)
+            if (owner, model, len(other)) == (tenant, model_id, len(vector))
         ]
         return sorted(found, key=lambda text: -(text.similarity or 0.0))[:limit]
 

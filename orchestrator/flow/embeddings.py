@@ -1,4 +1,4 @@
-"""Stores embedded texts and finds them again by meaning, always within one tenant and one model."""
+"""Stores embedded texts and finds them again by meaning, always within one tenant, one model and one size of vector."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from orchestrator.flow.route import route
 from orchestrator.ports import Deps, StoredText
 from registry.schema import Task
 
-STORED_DIMENSIONS = 384
-
 
 async def remember(deps: Deps, answer: Answer) -> Sequence[UUID]:
     """Keeps the texts of an embed answer with their vectors; returns their ids, in order."""
     request, vectors = answer.request, answer.reply.data
-    _require_storable(deps, answer.answered_by.model_id)
     texts = [
         StoredText(id=deps.clock.new_id(), model_id=answer.answered_by.model_id, text=text, metadata=request.metadata)
         for text in request.texts
@@ -32,16 +29,5 @@ async def search(deps: Deps, request: Request, limit: int) -> tuple[Answer, Sequ
         raise InvalidInput("a search needs exactly one query text", field="query")
     answer = await route(deps, request)
     model_id = answer.answered_by.model_id
-    _require_storable(deps, model_id)
     found = await deps.embeddings.search(request.caller.tenant, model_id, answer.reply.data[0], limit)
     return answer, found
-
-
-def _require_storable(deps: Deps, model_id: str) -> None:
-    dimensions = deps.fleet.registry().get(model_id).dimensions
-    if dimensions != STORED_DIMENSIONS:
-        raise InvalidInput(
-            f"vectors of {model_id} have {dimensions} dimensions; {STORED_DIMENSIONS} are stored so far. "
-            "Name a 384-dimensional model, e.g. minilm-l6-builtin.",
-            field="model",
-        )

@@ -228,6 +228,7 @@ class SearchBody(Strict):
     query: str = Field(min_length=1, max_length=MAX_TEXT_CHARACTERS)
     limit: int = Field(10, ge=1, le=100)
     model: str | None = Field(None, max_length=200)
+    dimensions: int | None = Field(None, ge=1, le=4_096, description="of the texts stored with that many")
 
 
 def parse(model: type[T], raw: bytes) -> T:

@@ -23,7 +23,7 @@ from orchestrator.flow.stream import stream
 from orchestrator.http.answer import answer_body, answer_headers, decision_body, json_response
 from orchestrator.http.ask import to_request
 from orchestrator.http.auth import authenticate
-from orchestrator.http.body import MAX_MEDIA, MAX_MEDIA_BYTES, InferBody, RouteBody, SearchBody, parse
+from orchestrator.http.body import MAX_MEDIA, MAX_MEDIA_BYTES, InferBody, OptionsBody, RouteBody, SearchBody, parse
 from orchestrator.http.media import UNKNOWN, named_type, sniff
 from orchestrator.http.permits import counted, permit
 from orchestrator.http.problems import problem
@@ -88,7 +88,8 @@ async def post_search(request: Request, state: AppState) -> Response:
     key = await authenticate(state.deps, request)
     body = parse(SearchBody, await request.body())
     with permit(state):
-        wanted = RouteBody(task=Task.EMBED, input=body.query, model=body.model)
+        options = OptionsBody(dimensions=body.dimensions)
+        wanted = RouteBody(task=Task.EMBED, input=body.query, model=body.model, options=options)
         asked = await _asked(state, wanted, key.caller, ())
         answer, found = await embeddings.search(state.deps, asked, body.limit)
     results = [

@@ -137,6 +137,19 @@ async def test_a_rare_tenant_is_found_among_many_rows_of_others(stores: Stores) 
     assert [one.text for one in found] == ["mine 0", "mine 1", "mine 2", "mine 3", "mine 4"]
 
 
+@pytest.mark.parametrize(("model", "size"), [("bge-m3", 1024), ("minilm-l6-builtin", 64), ("some/model", 3072)])
+async def test_vectors_of_any_size_are_kept_and_searched_among_their_like(
+    stores: Stores, model: str, size: int
+) -> None:
+    await keep(stores, "acme", model, (text("of 384"), 0))
+    kept = [text("near"), text("far")]
+    await stores.embeddings.store(
+        "acme", model, kept, [[1.0, 0.2] + [0.0] * (size - 2), [0.1, 1.0] + [0.0] * (size - 2)]
+    )
+    found = await stores.embeddings.search("acme", model, [1.0] + [0.0] * (size - 1), 10)
+    assert [one.text for one in found] == ["near", "far"]
+
+
 async def test_a_text_stored_again_replaces_itself(stores: Stores) -> None:
     first = text("first")
     again = StoredText(id=first.id, model_id=first.model_id, text="again", metadata={"v": 2})

@@ -113,8 +113,21 @@ async def test_index_names_of_models_that_look_alike_stay_apart(postgres_url: st
         count: LiteralString = "select count(*) from pg_indexes where tablename = 'embeddings'"
         (before,) = await one(connection, count)
         for model in ("org/a-b", "org/a_b", "ORG/A-B", "x" * 80 + "1", "x" * 80 + "2"):
-            await connection.execute("select ensure_embedding_index_v1(%s)", (model,))
+            await connection.execute("select ensure_embedding_index_v2(%s, 384)", (model,))
         assert await one(connection, count) == (before + 5,)
+
+
+async def test_a_search_by_meaning_uses_the_index_of_its_model_and_size(postgres_url: str) -> None:
+    async with connections(postgres_url, 1) as (connection,):
+        await connection.execute("set enable_seqscan = off")
+        await connection.execute("set enable_sort = off")
+        plan: LiteralString = (
+            "explain select id from embeddings where model_id = 'bge-m3' and dimensions = 1024 and tenant = 'a' "
+            "order by embedding::extensions.vector(1024) operator(extensions.<=>) array_fill(1, array[1024])::extensions.vector "
+            "limit 3"
+        )
+        lines = [row[0] for row in await (await connection.execute(plan)).fetchall()]
+    assert any("embeddings_hnsw_bge_m3_" in line for line in lines), lines
 
 
 async def test_one_policy_at_most_is_active(postgres_url: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.core.errors import InvalidInput, NoModelAvailable
-from orchestrator.core.types import Caller, Options, Request
+from orchestrator.core.types import Call, Caller, Options, Reply, Request
 from orchestrator.flow.embeddings import remember, search
 from orchestrator.flow.route import route
 from registry.schema import Task
@@ -15,8 +17,16 @@ from tests.samples import request
 FRUIT = ("bananas and cabbage", "xylophone quiz", "apple and banana pie")
 
 
-def embed(*texts: str, tenant: str = "default", model: str | None = None) -> Request:
-    return request(task=Task.EMBED, messages=(), texts=texts, caller=Caller(tenant=tenant), model=model)
+def embed(*texts: str, tenant: str = "default", model: str | None = None, dimensions: int | None = None) -> Request:
+    options = Options(dimensions=dimensions)
+    caller = Caller(tenant=tenant)
+    return request(task=Task.EMBED, messages=(), texts=texts, caller=caller, model=model, options=options)
+
+
+def sized(call: Call) -> Reply:
+    """Vectors as long as asked for."""
+    whole = vectors(call)
+    return replace(whole, data=[vector[: call.options.dimensions] for vector in whole.data])
 
 
 async def keep(house: House, *texts: str, tenant: str = "default") -> int:
@@ -46,11 +56,12 @@ async def test_an_embedding_has_one_rung_since_vectors_of_two_models_do_not_comp
     assert len(answered.decision.plan.rungs) == 1
 
 
-async def test_vectors_of_another_size_are_refused_with_what_to_do() -> None:
-    house = build(up=frozenset({"bge-m3"}), local=vectors)
-    answered = await route(house.deps, embed("x", model="bge-m3"))
-    with pytest.raises(InvalidInput, match="vectors of bge-m3 have 1024 dimensions; 384 are stored so far"):
-        await remember(house.deps, answered)
+async def test_vectors_of_another_size_are_kept_apart() -> None:
+    house = build(up=frozenset({"bge-m3"}), local=sized)
+    for size in (None, 8):
+        await remember(house.deps, await route(house.deps, embed(*FRUIT, model="bge-m3", dimensions=size)))
+    _, found = await search(house.deps, embed("banana", model="bge-m3", dimensions=8), limit=10)
+    assert [text.text for text in found] == ["bananas and cabbage", "apple and banana pie", "xylophone quiz"]
 
 
 async def test_a_search_needs_exactly_one_text() -> None:

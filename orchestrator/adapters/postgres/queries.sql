@@ -51,11 +51,8 @@ on conflict (tenant, model_id, id) do update
    set text = excluded.text, metadata = excluded.metadata, embedding = excluded.embedding
 
 -- name: search_embeddings
-select id, text, metadata, 1 - (embedding operator(extensions.<=>) %(vector)s::extensions.vector) as similarity
-  from embeddings
- where model_id = %(model_id)s and tenant = %(tenant)s
- order by embedding operator(extensions.<=>) %(vector)s::extensions.vector
- limit %(limit)s
+select id, text, metadata, similarity
+  from search_embeddings_v1(%(tenant)s, %(model_id)s, %(vector)s::extensions.vector, %(limit)s)
 
 -- name: find_key
 select id, name, tenant, role, scopes from api_keys where secret_sha256 = %(sha256)s and revoked_at is null

@@ -57,7 +57,7 @@ class PostgresInferences:
 
 
 class PostgresEmbeddings:
-    """384-dimensional vectors, cosine similarity, per tenant and model."""
+    """Vectors of any size, cosine similarity, per tenant, model and size."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
