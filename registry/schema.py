@@ -36,7 +36,7 @@ class Variant(Frozen):
     """One form in which a model's weights are kept and run."""
 
     name: str
-    format: Literal["onnx", "safetensors", "gguf", "ctranslate2", "package", "api"]
+    format: Literal["onnx", "safetensors", "gguf", "ctranslate2", "paddle", "package", "api"]
     hub_id: str | None = None
     """Where these files lie when it is not the card's own hub_id."""
     files: tuple[str, ...] | None = None
@@ -62,6 +62,7 @@ _ENGINES = {
     "safetensors": Engine.TRANSFORMERS,
     "gguf": Engine.LLAMA_CPP,
     "ctranslate2": Engine.FASTER_WHISPER,
+    "paddle": Engine.PADDLEOCR,
     "package": Engine.BUILTIN,
 }
 
@@ -104,6 +105,8 @@ class Card(Frozen):
     gated: bool = False
     variants: tuple[Variant, ...] = ()
     memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    parameters: Annotated[int, Field(gt=0)] | None = None
+    """Weights of the model as its publisher counts them, often rounded: memory is estimated from it."""
 
     context_tokens: Annotated[int, Field(gt=0)] | None = None
     max_output_tokens: Annotated[int, Field(gt=0)] | None = None

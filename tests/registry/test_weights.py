@@ -75,7 +75,7 @@ def test_a_model_of_the_hub_that_is_not_here_is_told_with_what_to_bring(tmp_path
     card = SHIPPED.get("bge-small-en-v1.5")
     assert local_folder(card, tmp_path) is None
     assert missing(card, tmp_path) == (
-        "bge-small-en-v1.5 has no weights here; "
+        "bge-small-en-v1.5 has no weights here; run `pennyroute models download bge-small-en-v1.5`, or "
         f"put the files of BAAI/bge-small-en-v1.5 (Hugging Face) into {tmp_path / 'bge-small-en-v1.5'}."
     )
 
@@ -123,6 +123,6 @@ def test_a_damaged_file_of_a_package_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_download_is_refused(tmp_path: Path) -> None:
     variant = {"name": "q", "format": "gguf", "files": ("a.gguf",), "sha256": {"a.gguf": "0" * 64}}
-    (tmp_path / "a.gguf").write_text("x")
-    with pytest.raises(DamagedWeights, match=r"remove it and put the file of .* in its place"):
+    (tmp_path / "a.gguf").write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
+    with pytest.raises(DamagedWeights, match=r"remove it and run `pennyroute models download local`, or put the file"):
         verify(local(variants=(variant,)), tmp_path)
