@@ -33,6 +33,12 @@ class Options(TypedDict, total=False):
     labels: Sequence[str]
     language: str
     top_n: int
+    dimensions: int
+    multi_label: bool
+    compare: bool
+    profile: Mapping[str, Any]
+    timestamps: str
+    translate: bool
     store: bool
 
 

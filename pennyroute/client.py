@@ -91,7 +91,11 @@ class Pennyroute(_Client):
     sentiment = partialmethod(route, task="sentiment")
     toxicity = partialmethod(route, task="toxicity")
     rerank = partialmethod(route, task="rerank")  # with query=
-    ocr = partialmethod(route, task="ocr")  # a path or bytes
+    classify = partialmethod(route, task="classify")  # with labels=
+    ocr = partialmethod(route, task="ocr")  # a path or bytes, as the three below
+    document = partialmethod(route, task="document")  # with query=, what is asked of the page
+    vision = partialmethod(route, task="vision")  # with labels=, query=, compare= or profile=; else its vector
+    transcribe = partialmethod(route, task="transcribe")
 
     def search(self, query: str, *, limit: int = 10, model: str | None = None) -> tuple[Found, ...]:
         return self.send(asks.search(query, limit, model))
@@ -173,7 +177,11 @@ class AsyncPennyroute(_Client):
     sentiment = partialmethod(route, task="sentiment")
     toxicity = partialmethod(route, task="toxicity")
     rerank = partialmethod(route, task="rerank")  # with query=
-    ocr = partialmethod(route, task="ocr")  # a path or bytes
+    classify = partialmethod(route, task="classify")  # with labels=
+    ocr = partialmethod(route, task="ocr")  # a path or bytes, as the three below
+    document = partialmethod(route, task="document")  # with query=, what is asked of the page
+    vision = partialmethod(route, task="vision")  # with labels=, query=, compare= or profile=; else its vector
+    transcribe = partialmethod(route, task="transcribe")
 
     async def search(self, query: str, *, limit: int = 10, model: str | None = None) -> tuple[Found, ...]:
         return await self.send(asks.search(query, limit, model))

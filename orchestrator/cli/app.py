@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.cli import (
+    classify,
     config,
     contracts,
     database,
@@ -77,6 +78,7 @@ app.command("up", rich_help_panel="Run")(up_command)
 app.command("demo", rich_help_panel="Run")(demo.demo_command)
 app.command("doctor", rich_help_panel="Run")(doctor.doctor_command)
 app.command("route", rich_help_panel="Ask")(route.route_command)
+app.command("classify", rich_help_panel="Ask")(classify.classify_command)
 app.command("explain", rich_help_panel="Ask")(explain.explain_command)
 app.command("simulate", rich_help_panel="Look")(simulate.simulate_command)
 app.command("log", rich_help_panel="Look")(log.log_command)
