@@ -1,0 +1,89 @@
+"""What a GGUF file says of its model: the facts that memory and prompts are planned by; it reads no tensor."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry.weights.gguf_header import ARRAY, FIXED, TEXT
+from registry.weights.headers import Header
+
+CODES = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+LONGEST_LIST = 4096  # per layer at most; the vocabulary's lists are passed over
+HALF_BYTES = 2  # the cache is kept in 16-bit floats
+Value = str | float | int | bool | tuple[float | int | bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """`context_tokens` is what the model was trained for; `cache_bytes` is what each token of context takes."""
+
+    context_tokens: int
+    cache_bytes: int
+    has_template: bool
+
+
+def read_facts(path: Path) -> Facts:
+    """Raises DamagedWeights where the file is no GGUF or does not say what its model is like."""
+    told = _metadata(path)
+    name = told.get("general.architecture")
+
+    def number(key: str, default: int | None = None) -> int:
+        value = told.get(f"{name}.{key}", default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            with Header.open(path, "GGUF") as header:
+                raise header.damaged(f"{name}.{key} is {value!r:.40}")
+        return value
+
+    layers, heads = number("block_count"), number("attention.head_count")
+    width = number("embedding_length")
+    key, value = number("attention.key_length", width // heads), number("attention.value_length", width // heads)
+    return Facts(
+        context_tokens=number("context_length"),
+        cache_bytes=_heads(told.get(f"{name}.attention.head_count_kv", heads), layers) * (key + value) * HALF_BYTES,
+        has_template=bool(told.get("tokenizer.chat_template")),
+    )
+
+
+def _heads(value: Value, layers: int) -> int:
+    """Of all layers together: one number for each, or a list."""
+    return int(sum(value)) if isinstance(value, tuple) else layers * int(value)
+
+
+def _metadata(path: Path) -> Mapping[str, Value]:
+    with Header.open(path, "GGUF") as header:
+        header.require(header.read(min(4, header.rest)) == b"GGUF", "it does not begin with GGUF")
+        header.number("<I")
+        header.number("<Q")
+        found: dict[str, Value] = {}
+        for _ in range(header.count("<Q", each_bytes=13)):
+            name = _text(header)
+            value = _value(header, header.number("<I"))
+            if value is not None:
+                found[name] = value
+        return found
+
+
+def _text(header: Header) -> str:
+    return header.read(header.number("<Q")).decode("utf-8", errors="replace")
+
+
+def _value(header: Header, kind: int) -> Value | None:
+    if kind == TEXT:
+        return _text(header)
+    if kind in CODES:
+        found: Value = struct.unpack(CODES[kind], header.read(FIXED[kind]))[0]
+        return found
+    header.require(kind == ARRAY, f"metadata of the unknown type {kind}")
+    each = header.number("<I")
+    count = header.count("<Q", each_bytes=FIXED.get(each, 8))
+    if each == TEXT:
+        header.skip_texts(count)
+        return None
+    header.require(each in CODES, f"a list of the unknown type {each}")
+    if count > LONGEST_LIST:
+        header.skip(count * FIXED[each])
+        return None
+    return tuple(struct.unpack(CODES[each], header.read(FIXED[each]))[0] for _ in range(count))

@@ -1,0 +1,226 @@
+"""Language models as GGUF files, written by llama.cpp: several at a time, each heard token by token; no schema here."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from workers.generate.gguf_facts import Facts, read_facts
+from workers.generate.llama_server import CALL_FAILED, LlamaCall, LlamaServer, ServerRefused
+from workers.generate.prompt import PLAIN_STOP, TemplateRefused, plain, rendered
+from workers.generate.writer import Job, Written, left_alone, too_late
+from workers.memory import available_bytes
+from workers.modality import Batch, Code, Machine, Turn, WorkerError
+
+SLOTS = 4  # on a CPU more at a time write no faster together, but nobody waits for another's whole answer
+CACHE_BYTES = 512 << 20  # for the context of all slots together, unless the model's least context needs more
+LEAST_CONTEXT = 4096
+CACHE_SHARE = 4  # a context may take a quarter of what memory there is
+BATCH_TOKENS = 64
+ROUND_TO = 256  # llama.cpp's own step of a context
+TICK_S = 0.02  # between two looks at the deadline and at who left, where no token comes
+LEAST_LOGPROB = -20.0  # one token that was given no chance must not outweigh all others
+SAMPLERS = ["top_k", "top_p", "temperature"]
+
+Options = Mapping[str, str | int | float | bool]
+Event = Mapping[str, Any] | Exception | None
+
+
+def load_llama(path: Path, options: Options, machine: Machine, most_context: int | None) -> LlamaModel:
+    """`options` are the variant's: n_ctx, threads, batch, mmap, slots. Raises DamagedWeights, WorkerError."""
+    facts = read_facts(path)
+    trained = min(facts.context_tokens, most_context or facts.context_tokens)
+    context = min(trained, int(options.get("n_ctx", trained)))
+    pool = pool_tokens(facts, context, int(options.get("slots", SLOTS)), available_bytes())
+    try:
+        server = LlamaServer(
+            path,
+            context_tokens=pool,
+            slots=int(options.get("slots", SLOTS)),
+            threads=int(options.get("threads", machine.threads)),
+            batch=int(options.get("batch", BATCH_TOKENS)),
+            mmap=bool(options.get("mmap", False)),
+            gpu=machine.device == "cuda",
+        )
+    except RuntimeError as error:
+        raise WorkerError(
+            Code.MODEL_LOAD_FAILED, f"llama.cpp cannot load {path.name}; its reasons are in the worker's log"
+        ) from error
+    return LlamaModel(server, min(context, pool), pool, int(options.get("slots", SLOTS)), facts.has_template)
+
+
+def pool_tokens(facts: Facts, context: int, slots: int, available: int | None) -> int:
+    """Tokens that all slots share: a full context for each where that fits in CACHE_BYTES; less, but LEAST_CONTEXT,
+    where memory has room for that; a quarter of what is available in any case."""
+    room = CACHE_BYTES if available is None else min(CACHE_BYTES, available // CACHE_SHARE)
+    least = min(context, LEAST_CONTEXT) * facts.cache_bytes
+    if available is not None and least <= available // CACHE_SHARE:
+        room = max(room, least)
+    tokens = min(context * slots, room // facts.cache_bytes)
+    return max(ROUND_TO, -(-tokens // ROUND_TO) * ROUND_TO)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Running:
+    job: Job
+    call: LlamaCall
+    pieces: list[str] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    last: Mapping[str, Any] | None = None
+    ended: WorkerError | None = None
+
+
+class LlamaModel:
+    """A `Writer`. One thread per running answer listens to the server; the caller's thread says and decides."""
+
+    shares_context = True
+
+    def __init__(self, server: LlamaServer, context_tokens: int, pool: int, slots: int, has_template: bool) -> None:
+        self.context_tokens = context_tokens
+        self.plain_stop: tuple[str, ...] = () if has_template else (PLAIN_STOP,)
+        self._server, self._pool, self._slots, self._has_template = server, pool, slots, has_template
+
+    def close(self) -> None:
+        self._server.close()
+
+    def read(self, turns: Sequence[Turn]) -> list[int]:
+        text = rendered(turns, self._template) if self._has_template else plain(turns)
+        asked = {"content": text, "add_special": True, "parse_special": True}
+        tokens: list[int] = self._server.ask("/tokenize", asked)["tokens"]
+        if not tokens:
+            raise WorkerError(Code.INVALID_INPUT, "the prompt is empty; say something to the model")
+        return tokens
+
+    def _template(self, turns: Sequence[Turn]) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        try:
+            return str(self._server.ask("/apply-template", {"messages": messages})["prompt"])
+        except ServerRefused as error:
+            raise TemplateRefused(str(error)) from error
+
+    def write(self, jobs: Sequence[Job], batch: Batch) -> list[Written | WorkerError]:
+        waiting, running = list(jobs), dict[int, _Running]()
+        events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+        found: dict[int, Written | WorkerError] = {}
+        looked = float("-inf")
+        while waiting or running:
+            if time.monotonic() - looked >= TICK_S:
+                looked = time.monotonic()
+                waiting = self._look(waiting, running, batch, found)
+            while waiting and self._has_room(waiting[0], running):
+                job = waiting.pop(0)
+                running[job.number] = self._start(job, events)
+            with contextlib.suppress(Empty):
+                number, event = events.get(timeout=TICK_S)
+                if _heard(running[number], event, batch):
+                    found[number] = _outcome(running.pop(number), event)
+        return [found[job.number] for job in jobs]
+
+    def _has_room(self, job: Job, running: Mapping[int, _Running]) -> bool:
+        """What runs may fill the pool to its end, never beyond: llama.cpp would fail whoever comes last."""
+        taken = sum(_most(each.job) for each in running.values())
+        return not running or (len(running) < self._slots and taken + _most(job) <= self._pool)
+
+    def _start(self, job: Job, events: SimpleQueue[tuple[int, Event]]) -> _Running:
+        call = self._server.call()
+        listening = threading.Thread(
+            target=_listen, args=(call, job.number, _body(job), events), name="llama answer", daemon=True
+        )
+        listening.start()
+        return _Running(job=job, call=call)
+
+    def _look(
+        self,
+        waiting: list[Job],
+        running: Mapping[int, _Running],
+        batch: Batch,
+        found: dict[int, Written | WorkerError],
+    ) -> list[Job]:
+        """Ends what is too late or not waited for; returns what still waits for a slot."""
+        late = time.monotonic() > batch.deadline
+        for number, each in running.items():
+            if each.ended is None and (late or batch.stopped(number)):
+                each.ended = too_late() if late else left_alone()
+                each.call.hang_up()
+        for job in waiting:
+            if late or batch.stopped(job.number):
+                found[job.number] = too_late() if late else left_alone()
+        return [job for job in waiting if job.number not in found]
+
+
+def _listen(call: LlamaCall, number: int, body: Mapping[str, Any], events: SimpleQueue[tuple[int, Event]]) -> None:
+    try:
+        for event in call.events(body):
+            events.put((number, event))
+        events.put((number, None))
+    except (*CALL_FAILED, ServerRefused) as error:
+        events.put((number, error))
+    finally:
+        call.close()
+
+
+def _heard(running: _Running, event: Event, batch: Batch) -> bool:
+    """Takes in one event; says its piece. True once this answer is over."""
+    if not isinstance(event, Mapping):
+        return True
+    if piece := event.get("content", ""):
+        running.pieces.append(piece)
+        if running.job.asked.stream and running.ended is None:
+            batch.say(running.job.number, piece)
+    told = (token.get("logprob") for token in event.get("completion_probabilities", ()))
+    running.logprobs += [min(0.0, max(LEAST_LOGPROB, each)) for each in told if isinstance(each, int | float)]
+    if event.get("stop"):
+        running.last = event
+    return False
+
+
+def _outcome(running: _Running, event: Event) -> Written | WorkerError:
+    last, job = running.last, running.job
+    if last is not None:
+        written = int(last["tokens_predicted"])
+        return Written(
+            text="".join(running.pieces),
+            finish_reason="length" if last.get("stop_type") == "limit" else "stop",
+            output_tokens=written,
+            mean_logprob=fsum(running.logprobs) / len(running.logprobs) if running.logprobs else None,
+        )
+    if running.ended is not None:
+        return running.ended
+    if isinstance(event, ServerRefused) and event.kind in ("invalid_request_error", "exceed_context_size_error"):
+        return WorkerError(Code.INVALID_INPUT, f"llama.cpp refuses the call: {event:.300}")
+    why = f": {event!r:.300}" if event is not None else " before its end"
+    return WorkerError(
+        Code.INFERENCE_FAILED, f"llama.cpp broke off an answer of at most {job.max_tokens} tokens{why}; send it again"
+    )
+
+
+def _most(job: Job) -> int:
+    return len(job.tokens) + job.max_tokens
+
+
+def _body(job: Job) -> dict[str, Any]:
+    asked = job.asked
+    body: dict[str, Any] = {
+        "prompt": list(job.tokens),
+        "n_predict": job.max_tokens,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "top_k": asked.top_k,
+        "min_p": 0.0,
+        "samplers": SAMPLERS,
+        "stop": list(job.stop),
+        "n_probs": 1,  # measured: costs nothing beside a token
+        "cache_prompt": True,
+    }
+    if asked.seed is not None:
+        body["seed"] = asked.seed
+    if job.constraint is not None:
+        body["grammar"] = job.constraint.llama_grammar
+    return body
