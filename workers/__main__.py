@@ -34,9 +34,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threads=asked.threads,
         visibility_timeout_s=asked.visibility_timeout_s,
         max_models=asked.max_models,
-        memory_bytes=asked.memory_mib << 20,
+        memory_bytes=_memory_bytes(asked.memory_mib, asked.memory_share),
+        idle_s=asked.idle_s,
+        device=asked.device,
+        prewarm=_names(asked.prewarm),
+        download_weights=asked.download_weights,
+        allow_pickle=asked.allow_pickle,
     )
-    return beat(settings) if asked.beat else work(settings, asked.queues.split(","))
+    return beat(settings) if asked.beat else work(settings, _names(asked.queues))
+
+
+def _memory_bytes(asked_mib: int | None, share: float) -> int:
+    """None is `auto`. Raises OSError where the machine does not say how much there is."""
+    from workers.memory import limit_bytes  # noqa: PLC0415 - as above
+
+    return asked_mib << 20 if asked_mib is not None else int(limit_bytes() * share)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in (each.strip() for each in text.split(",")) if name)
+
+
+def _mib(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `auto` nor a number of MiB above 0")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share between 0 and 1, such as 0.25")
+    return share
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +98,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-models", type=int, default=4, help="models kept loaded (default: %(default)s)")
     parser.add_argument(
-        "--memory-mib", type=int, default=3072, help="memory for loaded models (default: %(default)s MiB)"
+        "--memory-mib",
+        type=_mib,
+        default="auto",
+        metavar="auto|N",
+        help="memory of this process, models and libraries (default: a share of what the cgroup or machine has)",
+    )
+    parser.add_argument(
+        "--memory-share",
+        type=_share,
+        default=0.75,
+        help="what `auto` takes; several workers on one machine share it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--idle-s",
+        type=float,
+        default=900.0,
+        help="a model unused for so long is unloaded (default: %(default)s s)",
+    )
+    parser.add_argument("--prewarm", default="", metavar="a,b", help="models to load at the start, not when asked for")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="auto: the GPU where its driver answers; what fails there runs on the CPU (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--download-weights", action="store_true", help="download missing weights when a model is first asked for"
+    )
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="accept weights that can run code when they are read"
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser

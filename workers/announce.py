@@ -13,30 +13,39 @@ from typing import Any
 
 from redis import Redis, RedisError
 
+from workers import memory
+from workers.held import UNACKED_INDEX, Held
+
 log = logging.getLogger(__name__)
 
 EVERY_S = 3.0
 TTL_S = 10  # three missed announcements: the worker is gone
 INDEX = "pennyroute:workers"  # sorted set: worker id → unix seconds of its last announcement
-UNACKED_INDEX = "unacked_index"  # kombu's: delivery tag → when the message was taken
 
 
 class Announcer:
-    """A background thread. `models` is asked at every turn for the state of each model.
+    """A background thread. `models` is asked at every turn for the state of each model; `facts` stand beside the
+    process's memory: its budget and its device.
 
-    It also keeps the message in work from being delivered a second time while this process lives:
-    `working_on(delivery_tag)` moves its time of taking to now at every turn.
+    It also keeps the messages in `held` from being delivered a second time while this process lives: it moves their
+    time of taking to now at every turn.
     """
 
     def __init__(
-        self, redis: Redis, queues: Sequence[str], models: Callable[[], Mapping[str, Mapping[str, Any]]]
+        self,
+        redis: Redis,
+        queues: Sequence[str],
+        models: Callable[[], Mapping[str, Mapping[str, Any]]],
+        held: Held | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self._redis = redis
         self._queues = list(queues)
         self._models = models
         self._since = time.time()
         self._id = uuid.uuid4().hex
-        self._tag: str | None = None
+        self._held = held or Held()
+        self._facts = dict(facts or {})
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="announcer", daemon=True)
 
@@ -54,20 +63,22 @@ class Announcer:
         except RedisError as error:
             log.warning("the announcement stays until it expires: %s", error)
 
-    def working_on(self, delivery_tag: str | None) -> None:
-        """The message in work; None when there is none."""
-        self._tag = delivery_tag
-
     def announce(self) -> None:
         """One announcement now. Raises RedisError."""
         now = time.time()
-        state = {"queues": self._queues, "models": self._models(), "pid": os.getpid(), "since": self._since}
+        state = {
+            "queues": self._queues,
+            "models": self._models(),
+            "pid": os.getpid(),
+            "since": self._since,
+            "memory": {"resident_bytes": memory.resident_bytes(), **self._facts},
+        }
         pipe = self._redis.pipeline(transaction=False)
         pipe.set(self._key, json.dumps(state), ex=TTL_S)
         pipe.zadd(INDEX, {self._id: now})
         pipe.zremrangebyscore(INDEX, "-inf", now - TTL_S)
-        if tag := self._tag:
-            pipe.zadd(UNACKED_INDEX, {tag: now}, xx=True)
+        if tags := self._held.tags():
+            pipe.zadd(UNACKED_INDEX, dict.fromkeys(tags, now), xx=True)
         pipe.execute()
 
     @property

@@ -26,6 +26,7 @@ ROOMS: Mapping[str, Room] = MappingProxyType(
         "toxicity": Room(module="workers.toxicity"),
         "ocr": Room(module="workers.ocr"),
         "audio": Room(module="workers.audio"),
+        "llm": Room(module="workers.llm"),
     }
 )
 """Queue → what serves it. A queue of the registry that is not here has no worker yet, and says so."""
@@ -67,7 +68,8 @@ CELERY: Mapping[str, Any] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerSettings:
-    """What a worker process is told by its entry. `threads` are per inference."""
+    """What a worker process is told by its entry. `threads` are per inference; `memory_bytes` are for the whole
+    process; models unused for `idle_s` are unloaded; those in `prewarm` are loaded before they are asked for."""
 
     redis_url: str
     data_dir: Path
@@ -75,6 +77,11 @@ class WorkerSettings:
     visibility_timeout_s: int = 60  # until the message of a killed worker is delivered again
     max_models: int = 4
     memory_bytes: int = 3 * 2**30
+    idle_s: float = 900.0
+    device: str = "auto"
+    prewarm: tuple[str, ...] = ()
+    download_weights: bool = False
+    allow_pickle: bool = False
 
     @property
     def models_dir(self) -> Path:

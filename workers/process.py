@@ -2,38 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from celery import Celery, signals
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from registry.load import load
+from registry.load import Registry, load
 from workers.announce import Announcer
 from workers.app import INFER_TASK, ROOMS, WorkerSettings, create_app
+from workers.device import chosen_device
+from workers.held import Held
 from workers.infer import Order, answer
-from workers.modality import Machine
+from workers.modality import Machine, Room
 from workers.runtime import Limits, Runtime
 from workers.upkeep import upkeep_tasks
+from workers.watchdog import Watchdog, end_process
+from workers.window import ONE, SEVERAL, window_step
+
+log = logging.getLogger(__name__)
 
 REDIS_TRIES = 6  # with the backoff below about 6 s: a restarted Redis is waited for, then the task comes back
 
 
-def work(settings: WorkerSettings, queues: Sequence[str]) -> int:
+def work(
+    settings: WorkerSettings,
+    queues: Sequence[str],
+    *,
+    rooms: Mapping[str, Room] = ROOMS,
+    registry: Registry | None = None,
+) -> int:
     """Serves the queues until a signal; returns the exit code."""
-    redis = _redis(settings.redis_url)
+    redis, held = _redis(settings.redis_url), Held()
+    device = chosen_device(settings.device)
+    watchdog = Watchdog(end=lambda: _end(announcer, held, redis))
     runtime = Runtime(
-        load(),
-        ROOMS,
-        Machine(models_dir=settings.models_dir, threads=settings.threads),
-        Limits(models=settings.max_models, memory_bytes=settings.memory_bytes),
+        registry or load(),
+        rooms,
+        Machine(
+            models_dir=settings.models_dir,
+            threads=settings.threads,
+            device=device,
+            allow_pickle=settings.allow_pickle,
+        ),
+        Limits(models=settings.max_models, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s),
+        watchdog=watchdog,
     )
-    announcer = Announcer(redis, queues, lambda: runtime.announce(queues))
-    app = create_app(settings, {INFER_TASK: _infer_task(runtime, redis, announcer), **upkeep_tasks()})
-    return _serve(app, queues, announcer)
+    facts = {"budget_bytes": settings.memory_bytes, "device": device}
+    announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)
+    infer = _infer_task(runtime, redis, held, watchdog)
+    app = create_app(settings, {INFER_TASK: infer, **upkeep_tasks()})
+    app.steps["consumer"].add(window_step(lambda: SEVERAL if runtime.contended() else ONE))
+    return _serve(app, queues, lambda: _begin(runtime, announcer, settings), announcer)
 
 
 def beat(settings: WorkerSettings) -> int:
@@ -45,25 +71,40 @@ def beat(settings: WorkerSettings) -> int:
     return 0
 
 
-def _infer_task(runtime: Runtime, redis: Redis, announcer: Announcer) -> Callable[..., None]:
+def _infer_task(runtime: Runtime, redis: Redis, held: Held, watchdog: Watchdog) -> Callable[..., None]:
     def infer(task: Any, /, **message: Any) -> None:
-        announcer.working_on(task.request.properties["delivery_tag"])
-        try:
-            answer(Order(**message), runtime, redis)
-        finally:
-            announcer.working_on(None)
+        with held.holding(task.request.properties["delivery_tag"]):
+            answer(Order(**message), runtime, redis, watchdog.guard)
 
     return infer
 
 
-def _serve(app: Celery, queues: Sequence[str], announcer: Announcer) -> int:
+def _begin(runtime: Runtime, announcer: Announcer, settings: WorkerSettings) -> None:
+    """The worker takes messages from now on; what it is told to load ahead it loads beside them."""
+    announcer.start()
+    runtime.sweep_for_ever()
+    if settings.prewarm:
+        threading.Thread(target=runtime.prewarm, args=(settings.prewarm,), name="prewarm", daemon=True).start()
+
+
+def _end(announcer: Announcer, held: Held, redis: Redis) -> None:
+    """The watchdog's last act: other messages that wait in this process go back at once, not after the timeout."""
+    try:
+        held.give_back(redis)
+        announcer.stop()
+    except RedisError as error:
+        log.warning("held messages come back after the visibility timeout: %s", error)
+    end_process()
+
+
+def _serve(app: Celery, queues: Sequence[str], begin: Callable[[], None], announcer: Announcer) -> int:
     def ready(**_: Any) -> None:
-        announcer.start()
+        begin()
 
     signals.worker_ready.connect(ready, weak=False)
     worker = app.Worker(
         pool_cls="threads",
-        concurrency=1,
+        concurrency=SEVERAL,  # threads that wait for their turn; one inference runs at a time
         queues=list(queues),
         loglevel="INFO",
         quiet=True,

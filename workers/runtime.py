@@ -1,50 +1,50 @@
-"""Keeps loaded models and runs batches on them, each item with its own result or error; knows no modality.
+"""Answers batches on loaded models, one at a time, each item with its own result or error; knows no modality.
 
-One process runs one inference at a time. Models are loaded when first asked for, kept least recently
-used first within a count and a memory bound, and dropped when the bound needs room.
+One process runs one inference at a time. Models are loaded when first asked for (or before: `prewarm`), stay within a
+count and the process's memory, and go when others need the room or when nobody asked for them for a while.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import threading
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from registry.engines import lacking
 from registry.load import Registry, UnknownModel
-from registry.schema import Card, Task
+from registry.schema import Card, Task, Variant
 from registry.weights import missing as weights_missing
+from registry.weights import placed
+from workers import memory
+from workers.device import CPU
+from workers.failures import Failures
+from workers.inference import Inference
 from workers.modality import Batch, Code, Machine, Modality, Result, Room, WorkerError
 from workers.pace import Measured
+from workers.pressure import Pressure
+from workers.residency import Limits, Residency, Resident
+from workers.turns import Turns
+from workers.watchdog import Watchdog
+
+__all__ = ["Limits", "Runtime"]
 
 log = logging.getLogger(__name__)
 
-FAILED_LOAD_PAUSE_S = 30.0  # a damaged file stays damaged: do not read 100 MB again for every request
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+LONGEST_LOAD_S = 900.0  # a load that hangs (a disk that is gone) would keep this process for ever
+CONTENDED_S = 30.0  # after the last time that a model had to go for another one
+SWEEP_S = 5.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How much may stay loaded. Memory is the growth of this process while a model was loaded."""
-
-    models: int = 4
-    memory_bytes: int = 3 * 2**30
-
-
-@dataclass(kw_only=True, slots=True)
-class _Resident:
-    loaded: Any
-    memory_bytes: int
+def _nobody() -> None: ...
 
 
 class Runtime:
-    """Answers batches. `rooms` maps a queue's name to the modality that serves its models."""
+    """`rooms` maps a queue's name to the modality that serves its models. Many threads may call `run`: they wait for
+    their turn. Without a `watchdog` a hanging inference hangs for ever."""
 
     def __init__(
         self,
@@ -52,57 +52,182 @@ class Runtime:
         rooms: Mapping[str, Room],
         machine: Machine,
         limits: Limits | None = None,
+        *,
+        watchdog: Watchdog | None = None,
+        available: Callable[[], int | None] = memory.available_bytes,
     ) -> None:
         self._registry = registry
         self._rooms = rooms
         self._machine = machine
         self._limits = limits or Limits()
-        self._resident: OrderedDict[str, _Resident] = OrderedDict()
-        self._failed: dict[str, tuple[float, WorkerError]] = {}
+        self._residency = Residency(registry, machine, self._limits, available=available)
+        self._pressure = Pressure(self._limits.memory_bytes)
+        self._turns = Turns(self._residency.load_s)
+        self._failures = Failures()
         self._measured: defaultdict[str, Measured] = defaultdict(Measured)
-        self._lock = threading.Lock()  # one load or inference at a time, and so one flight per load
+        self._watchdog = watchdog
+        self._contended_until = float("-inf")
 
-    def run(self, model_id: str, batch: Batch) -> tuple[list[Result | WorkerError], dict[str, float]]:
-        """One result or error per item, and milliseconds of `load` and `inference`.
+    def run(
+        self, model_id: str, batch: Batch, *, waited_ms: float = 0.0, on_stuck: Callable[[], None] = _nobody
+    ) -> tuple[list[Result | WorkerError], dict[str, float]]:
+        """One result or error per item, and milliseconds of `queue_wait` (`waited_ms`, and the wait for the turn in
+        this process), `load` and `inference`.
 
-        Raises WorkerError when the whole batch fails before inference: no such model, weights missing,
-        load failed, too little memory.
+        `on_stuck` is called in another thread when the batch hangs beyond its deadline, just before this process ends.
+        Raises WorkerError when the whole batch fails before inference: no such model, weights missing, load failed,
+        too little memory, deadline passed or nobody waiting any more.
         """
-        with self._lock:
-            started = time.monotonic()
-            card = self._card(model_id, batch.task)
-            modality = self._modality(card)
-            loaded = self._load(card, modality)
-            ready = time.monotonic()
-            results = _isolated(modality, loaded, batch)
-            inference_ms = (time.monotonic() - ready) * 1e3
-            self._measured[card.id].answered(inference_ms)
-        return results, {"load": (ready - started) * 1e3, "inference": inference_ms}
+        came = time.monotonic()
+        card = self._card(model_id, batch.task)
+        try:
+            modality = self._ready(card)
+            with self._turns.take(card.id, batch.deadline):
+                began = time.monotonic()
+                wait_ms = waited_ms + (began - came) * 1e3
+                return self._run(card, modality, batch, wait_ms, on_stuck)
+        except WorkerError as error:
+            self._measured[card.id].failed(error.code, len(batch.items))
+            raise
+
+    def prewarm(self, model_ids: Iterable[str]) -> None:
+        """Loads these now, in turn with the requests; what cannot be loaded is logged and left to its first request."""
+        for model_id in model_ids:
+            try:
+                card = self._registry.get(model_id)
+                modality = self._ready(card)
+                with self._turns.take(card.id):
+                    self._resident(card, modality, _nobody)
+            except (UnknownModel, WorkerError) as error:
+                log.warning("%s is not loaded ahead: %s", model_id, error)
+
+    def sweep(self) -> None:
+        """Unloads what nobody asked for lately; does nothing while there is work."""
+        with self._turns.take_if_free() as free:
+            if free:
+                self._residency.drop_idle()
+
+    def sweep_for_ever(self) -> None:
+        """`sweep` every few seconds in a thread of its own, as long as this process lives."""
+
+        def repeat() -> None:
+            while True:
+                time.sleep(SWEEP_S)
+                self.sweep()
+
+        threading.Thread(target=repeat, name="idle models", daemon=True).start()
+
+    def close(self) -> None:
+        """Unloads everything; the next request loads anew."""
+        with self._turns.take(""):
+            self._residency.drop(self._residency.models())
+
+    def contended(self) -> bool:
+        """Whether models lately had to go for others: then seeing more of the waiting messages saves loads."""
+        return time.monotonic() < self._contended_until
 
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Per model of these queues: what is missing (None: it can be called), whether it is loaded, its resident
-        bytes, and milliseconds of its last load and of a message's inference (None: not measured here yet).
+        """Per model of these queues: what is `missing` (None: it can be called), whether it is `loaded` and on which
+        `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
         Never waits for an inference."""
         cards = [card for card in self._registry.cards.values() if card.queue in queues]
         return {card.id: self._state(card) for card in cards}
 
+    def _run(
+        self, card: Card, modality: Modality, batch: Batch, wait_ms: float, on_stuck: Callable[[], None]
+    ) -> tuple[list[Result | WorkerError], dict[str, float]]:
+        started = time.monotonic()
+        batch.check_time()
+        resident = self._resident(card, modality, on_stuck)
+        ready = time.monotonic()
+        results = self._inferred(resident, batch, on_stuck)
+        inference_ms = (time.monotonic() - ready) * 1e3
+        self._measured[card.id].answered(inference_ms, results, wait_ms)
+        return results, {"queue_wait": wait_ms, "load": (ready - started) * 1e3, "inference": inference_ms}
+
+    def _resident(self, card: Card, modality: Modality, on_stuck: Callable[[], None]) -> Resident:
+        if resident := self._residency.used(card.id):
+            return resident
+        if failure := self._standing(card):  # another thread's load may have failed while this one waited
+            raise failure
+        try:
+            with self._guarded(time.monotonic() + LONGEST_LOAD_S, on_stuck):
+                return self._load(card, modality)
+        except WorkerError as error:
+            self._failures.failed(card.id, error, self._weights(card))
+            raise
+
+    def _load(self, card: Card, modality: Modality) -> Resident:
+        started = time.monotonic()
+        resident, pushed = self._residency.load(card, modality)
+        took_s = time.monotonic() - started
+        self._failures.loaded(card.id)
+        self._measured[card.id].loaded(took_s * 1e3)
+        if pushed:
+            self._turns.loaded(took_s)
+            self._contended_until = time.monotonic() + CONTENDED_S
+        return resident
+
+    def _inferred(self, resident: Resident, batch: Batch, on_stuck: Callable[[], None]) -> list[Result | WorkerError]:
+        """A batch whose every item the GPU failed on runs once more, on the CPU."""
+        results = self._watched(resident, batch, on_stuck)
+        if resident.device == CPU or not all(_is_of_the_device(each) for each in results):
+            return results
+        self._residency.leave_gpu(resident.card)
+        on_cpu = self._resident(resident.card, resident.modality, on_stuck)
+        return self._watched(on_cpu, batch, on_stuck)
+
+    def _watched(self, resident: Resident, batch: Batch, on_stuck: Callable[[], None]) -> list[Result | WorkerError]:
+        model = resident.card.id
+        inference = Inference(
+            modality=resident.modality, loaded=resident.loaded, relieve=lambda: self._residency.relieve(model)
+        )
+        memory.forget_peak()
+        with self._guarded(batch.deadline, on_stuck):
+            results = inference.answers(batch, self._pressure.most(model))
+        if self._pressure.seen(model, len(batch.items), memory.peak_bytes()):
+            self._residency.relieve(model)
+        self._residency.has_run(resident)
+        return results
+
+    def _guarded(self, deadline_s: float, on_stuck: Callable[[], None]) -> AbstractContextManager[None]:
+        return self._watchdog.guard(deadline_s, on_stuck) if self._watchdog else nullcontext()
+
     def _state(self, card: Card) -> dict[str, Any]:
-        resident = self._resident.get(card.id)
-        measured = self._measured.get(card.id) or Measured()
+        resident = self._residency.get(card.id)
         return {
             "missing": None if resident else self._missing(card),
             "loaded": resident is not None,
+            "device": resident.device if resident else None,
             "resident_bytes": resident.memory_bytes if resident else 0,
-            "load_ms": measured.load_ms,
-            "inference_ms": measured.inference_ms,
+            **(self._measured.get(card.id) or Measured()).told(),
         }
 
     def _missing(self, card: Card) -> str | None:
         if sentence := self._unserved(card):
             return sentence
-        if failure := self._recent_failure(card):
-            return failure.message
-        return weights_missing(card, self._machine.models_dir)
+        if sentence := weights_missing(card, self._machine.models_dir):
+            return self._lacking(card) or sentence
+        if sentence := self._lacking(card):
+            return sentence
+        failure = self._standing(card)
+        return failure.message if failure else None
+
+    def _lacking(self, card: Card) -> str | None:
+        variant = self._variant(card)
+        return lacking(variant.runs_on) if variant and variant.runs_on else None
+
+    def _variant(self, card: Card) -> Variant | None:
+        found = placed(card, self._machine.models_dir)
+        return found.variant if found else next(iter(card.variants), None)
+
+    def _weights(self, card: Card) -> object:
+        """Equal while the files are the same, as far as their folder tells."""
+        found = placed(card, self._machine.models_dir)
+        return (found.folder, found.folder.stat().st_mtime_ns) if found else None
+
+    def _standing(self, card: Card) -> WorkerError | None:
+        return self._failures.standing(card.id, self._weights(card))
 
     def _card(self, model_id: str, task: Task) -> Card:
         try:
@@ -119,101 +244,22 @@ class Runtime:
             return None
         return f"{card.queue} has no worker on this installation yet"
 
-    def _modality(self, card: Card) -> Modality:
+    def _ready(self, card: Card) -> Modality:
+        """The modality, once everything that loading needs is here. Raises WorkerError model_not_found or that of a
+        load that failed a moment ago."""
         if sentence := self._unserved(card):
             raise WorkerError(Code.MODEL_NOT_FOUND, sentence)
+        if self._residency.get(card.id) is None:
+            if failure := self._standing(card):
+                raise failure
+            if sentence := self._missing(card):
+                raise WorkerError(Code.MODEL_NOT_FOUND, sentence)
         return self._rooms[card.queue or ""].open()
 
-    def _load(self, card: Card, modality: Modality) -> Any:
-        if card.id in self._resident:
-            self._resident.move_to_end(card.id)
-            return self._resident[card.id].loaded
-        if failure := self._recent_failure(card):
-            raise failure
-        if sentence := weights_missing(card, self._machine.models_dir):
-            raise WorkerError(Code.MODEL_NOT_FOUND, sentence)
-        self._make_room(card.memory_bytes or 0)
-        try:
-            return self._load_measured(card, modality)
-        except WorkerError as error:
-            self._failed[card.id] = (time.monotonic(), error)
-            raise
 
-    def _load_measured(self, card: Card, modality: Modality) -> Any:
-        gc.collect()  # garbage freed meanwhile would be subtracted from the growth
-        before, started = resident_bytes(), time.monotonic()
-        loaded = _loaded(card, modality, self._machine)
-        self._measured[card.id].loaded((time.monotonic() - started) * 1e3)
-        grown = max(0, resident_bytes() - before)
-        if grown > self._limits.memory_bytes:
-            raise WorkerError(
-                Code.MEMORY_EXCEEDED,
-                f"{card.id} needs {grown >> 20} MiB, this worker may keep {self._limits.memory_bytes >> 20}; "
-                "raise the worker's memory limit (--memory-mib) or use a smaller model",
-            )
-        self._make_room(grown)
-        self._resident[card.id] = _Resident(loaded=loaded, memory_bytes=grown)
-        log.info("loaded %s: %d MiB resident", card.id, grown >> 20)
-        return loaded
-
-    def _recent_failure(self, card: Card) -> WorkerError | None:
-        at, error = self._failed.get(card.id, (float("-inf"), None))
-        return error if time.monotonic() - at < FAILED_LOAD_PAUSE_S else None
-
-    def _make_room(self, needed_bytes: int) -> None:
-        """Drops the models that were used longest ago until one more of this size fits."""
-        while self._resident and self._is_full(needed_bytes):
-            dropped, _ = self._resident.popitem(last=False)
-            log.info("dropped %s to make room", dropped)
-            gc.collect()
-
-    def _is_full(self, needed_bytes: int) -> bool:
-        used = sum(resident.memory_bytes for resident in self._resident.values())
-        return len(self._resident) >= self._limits.models or used + needed_bytes > self._limits.memory_bytes
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is really in RAM (Linux); 0 where /proc is not to be had."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_BYTES
-    except OSError:
-        return 0
-
-
-def _loaded(card: Card, modality: Modality, machine: Machine) -> Any:
-    try:
-        return modality.load(card, machine)
-    except WorkerError:
-        raise
-    except MemoryError as error:
-        raise WorkerError(
-            Code.MEMORY_EXCEEDED,
-            f"no memory left to load {card.id}; stop other workers or use a smaller model",
-        ) from error
-    except Exception as error:  # libraries raise their own trees; the worker must answer, whatever it was
-        log.exception("loading %s failed", card.id)
-        raise WorkerError(
-            Code.MODEL_LOAD_FAILED, f"loading {card.id} failed: {type(error).__name__}: {error}"
-        ) from error
-
-
-def _isolated(modality: Modality, loaded: Any, batch: Batch) -> list[Result | WorkerError]:
-    """Where the batch as a whole fails, each item runs alone, so that one bad item spoils no other."""
-    try:
-        results = list(modality.infer(loaded, batch))
-        if len(results) != len(batch.items):
-            raise ValueError(f"{len(results)} results for {len(batch.items)} items")
-        return results
-    except Exception as error:  # as above: one answer per item, whatever a library raised
-        if len(batch.items) == 1 or (isinstance(error, WorkerError) and error.code is Code.TIMEOUT):
-            return [_told(error)] * len(batch.items)
-        return [_isolated(modality, loaded, batch.alone(number))[0] for number in range(len(batch.items))]
-
-
-def _told(error: Exception) -> WorkerError:
-    if isinstance(error, WorkerError):
-        return error
-    if isinstance(error, MemoryError):
-        return WorkerError(Code.MEMORY_EXCEEDED, "no memory left for this input; send less at once")
-    log.error("inference failed", exc_info=error)
-    return WorkerError(Code.INFERENCE_FAILED, f"inference failed: {type(error).__name__}: {error}")
+def _is_of_the_device(answer: Result | WorkerError) -> bool:
+    """An error whose reason is the GPU, as torch, ONNX Runtime and llama.cpp word them; a bad input is none."""
+    if not isinstance(answer, WorkerError):
+        return False
+    failed = answer.code is Code.INFERENCE_FAILED and "cuda" in answer.message.casefold()
+    return failed or answer.code is Code.MEMORY_EXCEEDED

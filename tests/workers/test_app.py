@@ -36,10 +36,9 @@ def test_every_room_opens_a_modality_with_load_and_infer() -> None:
         assert callable(modality.infer)
 
 
-def test_every_room_can_run_a_model_that_comes_with_a_package() -> None:
-    cards = load().cards.values()
-    for queue in ROOMS:
-        assert [card.id for card in cards if card.queue == queue and card.provider == "builtin"]
+def test_every_room_has_models_in_the_registry() -> None:
+    queues = {card.queue for card in load().cards.values()}
+    assert set(ROOMS) <= queues
 
 
 def test_every_beat_entry_has_a_task_and_goes_to_upkeep() -> None:

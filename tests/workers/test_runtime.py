@@ -1,12 +1,9 @@
-"""The runtime on a real modality of its own: loading once, bounds, one result or error per item."""
+"""The runtime on a real modality of its own: loading once, one result or error per item, failures."""
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +38,7 @@ def seen() -> counting.Ledger:
 
 @pytest.fixture
 def registry() -> Registry:
-    names = ("first", "second", "third", "damaged", "huge")
+    names = ("first", "second", "third", "damaged", "exits", "cudaless")
     return load().with_cards([*map(card, names), card("foreign", provider="elsewhere", package="absent==1")])
 
 
@@ -61,7 +58,7 @@ def told(results: list[Result | WorkerError]) -> list[Any]:
 def test_each_item_gets_its_own_result(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
     results, timings = runtime(registry, tmp_path).run("first", batch("one", "three"))
     assert told(results) == [[3], [5]]
-    assert set(timings) == {"load", "inference"}
+    assert set(timings) == {"queue_wait", "load", "inference"}
 
 
 def test_an_item_that_blows_up_spoils_no_other(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
@@ -101,45 +98,171 @@ def test_the_model_used_longest_ago_makes_room(registry: Registry, tmp_path: Pat
     assert loaded == {"first", "second"}
 
 
-def run_huge(models_dir: Path) -> tuple[str, str, bool]:
-    """Code, message and whether the model was kept, of a load of 64 MiB where 16 are allowed."""
-    small = runtime(load().with_cards([card("huge")]), models_dir, Limits(memory_bytes=16 << 20))
-    try:
-        small.run("huge", batch("x"))
-    except WorkerError as error:
-        return error.code.value, error.message, bool(small.announce(["sentiment"])["huge"]["loaded"])
-    return "", "", True
-
-
-def test_a_model_that_grows_beyond_the_bound_is_refused_and_not_kept(tmp_path: Path) -> None:
-    # In a fresh process: this one gives the memory of earlier tests back at moments nobody chooses.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        code, message, kept = fresh.submit(run_huge, tmp_path).result(timeout=60)
-    assert code == Code.MEMORY_EXCEEDED
-    assert re.search(r"huge needs 6[0-9] MiB, this worker may keep 16", message)
-    assert not kept
-
-
-def test_a_failed_load_says_why_is_announced_and_is_not_repeated_at_once(
+def test_a_failed_load_says_why_and_when_it_is_tried_again_and_is_not_repeated_at_once(
     registry: Registry, tmp_path: Path, seen: counting.Ledger
 ) -> None:
     broken = runtime(registry, tmp_path)
     sentence = "loading damaged failed: OSError: unexpected end of file"
+    with pytest.raises(WorkerError) as error:
+        broken.run("damaged", batch("x"))
+    assert (error.value.code, error.value.message) == (Code.MODEL_LOAD_FAILED, sentence)
     for _ in range(3):
         with pytest.raises(WorkerError) as error:
             broken.run("damaged", batch("x"))
-        assert (error.value.code, error.value.message) == (Code.MODEL_LOAD_FAILED, sentence)
+        assert (error.value.code, error.value.message) == (
+            Code.MODEL_LOAD_FAILED,
+            sentence + "; the next try is in 2 s (failed 1 times)",
+        )
     assert seen.loads == ["damaged"]
-    assert broken.announce(["sentiment"])["damaged"]["missing"] == sentence
+    told_to_router = broken.announce(["sentiment"])["damaged"]["missing"]
+    assert told_to_router.startswith(sentence + "; the next try is in ")
 
 
-def test_a_passed_deadline_fails_every_item_without_trying_each(
+def test_a_batch_that_comes_too_late_or_that_nobody_waits_for_is_not_run(
     registry: Registry, tmp_path: Path, seen: counting.Ledger
 ) -> None:
-    late = batch("a", "b", deadline=time.monotonic() - 1)
-    results, _ = runtime(registry, tmp_path).run("first", late)
-    assert told(results) == ["timeout", "timeout"]
-    assert seen.batches == [2]
+    with pytest.raises(WorkerError, match="the deadline passed") as error:
+        runtime(registry, tmp_path).run("first", batch("a", "b", deadline=time.monotonic() - 1))
+    assert error.value.code is Code.TIMEOUT
+    left = Batch(task=Task.SENTIMENT, items=(Item(texts=("a",)),), stopped=lambda _: True)
+    with pytest.raises(WorkerError, match="nobody waits for this batch any more") as error:
+        runtime(registry, tmp_path).run("first", left)
+    assert error.value.code is Code.TIMEOUT
+    assert seen.batches == []
+
+
+@pytest.mark.parametrize("text", ["explode", "exit", "recurse", "interrupt", "long"])
+def test_whatever_an_inference_raises_the_next_request_works(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger, text: str
+) -> None:
+    shared = runtime(registry, tmp_path)
+    alone, _ = shared.run("first", batch(text))
+    assert told(alone) == ["inference_failed"]
+    assert len(str(alone[0])) <= 500
+    among, _ = shared.run("first", batch("one", text, "four"))
+    assert told(among) == [[3], "inference_failed", [4]]
+    assert seen.loads == ["first"]
+
+
+def test_a_library_that_ends_the_process_while_it_loads_ends_nothing(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    shared = runtime(registry, tmp_path)
+    with pytest.raises(WorkerError, match="loading exits failed: SystemExit") as error:
+        shared.run("exits", batch("x"))
+    assert error.value.code is Code.MODEL_LOAD_FAILED
+    assert told(shared.run("first", batch("x"))[0]) == [[1]]
+
+
+def test_a_batch_that_finds_no_memory_is_halved_until_it_does(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    seen.most_items = 3
+    results, _ = runtime(registry, tmp_path).run("first", batch(*"abcdefgh"))
+    assert told(results) == [[1]] * 8
+    assert seen.batches == [8, 4, 2, 2, 4, 2, 2]
+
+
+def test_an_item_alone_that_finds_no_memory_is_told_so_after_others_made_room(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    shared = runtime(registry, tmp_path)
+    shared.run("second", batch("x"))
+    shared.run("first", batch("x"))
+    seen.most_items, seen.batches = 0, []
+    results, _ = shared.run("first", batch("x"))
+    assert told(results) == ["memory_exceeded"]
+    assert (seen.batches, seen.closed) == ([1, 1], ["second"])
+
+
+def test_a_load_that_finds_no_memory_is_tried_again_alone(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    shared = runtime(registry, tmp_path)
+    shared.run("first", batch("x"))
+    seen.failing_loads = 1
+    assert told(shared.run("second", batch("x"))[0]) == [[1]]
+    assert (seen.loads, seen.closed) == (["first", "second", "second"], ["first"])
+
+
+def test_a_failed_generation_is_tried_once_more_more_safely(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    results, _ = runtime(registry, tmp_path).run("first", batch("one", "wild"))
+    assert told(results) == [[3], [4]]
+    assert seen.batches == [2, 1]
+
+
+def test_what_a_caller_has_read_in_part_is_not_said_a_second_time(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    said: list[tuple[int, str]] = []
+    items = tuple(Item(texts=(text,)) for text in ("say and fail", "say", "explode", "one"))
+    heard = Batch(task=Task.SENTIMENT, items=items, say=lambda number, text: said.append((number, text)))
+    results, _ = runtime(registry, tmp_path).run("first", heard)
+    assert told(results) == ["inference_failed", "inference_failed", "inference_failed", [3]]
+    assert said == [(0, "once upon"), (1, "word ")]
+
+
+def test_a_gpu_that_a_library_cannot_use_is_left_for_the_cpu(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    room = Room(module="tests.workers.counting")
+    gpu = Runtime(registry, {"sentiment": room}, Machine(models_dir=tmp_path, device="cuda"))
+    assert told(gpu.run("cudaless", batch("x"))[0]) == [[1]]
+    assert told(gpu.run("first", batch("x"))[0]) == [[1]]
+    assert seen.devices == ["cuda", "cpu", "cuda"]
+    states = gpu.announce(["sentiment"])
+    assert (states["cudaless"]["device"], states["first"]["device"]) == ("cpu", "cuda")
+
+
+def test_an_inference_that_fails_on_the_gpu_runs_again_on_the_cpu_and_a_bad_input_does_not(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    room = Room(module="tests.workers.counting")
+    gpu = Runtime(registry, {"sentiment": room}, Machine(models_dir=tmp_path, device="cuda"))
+    assert told(gpu.run("first", batch("explode"))[0]) == ["inference_failed"]
+    assert told(gpu.run("first", batch("on the GPU fail"))[0]) == [[15]]
+    assert seen.devices == ["cuda", "cpu"]
+    assert gpu.announce(["sentiment"])["first"]["device"] == "cpu"
+
+
+def test_models_are_loaded_ahead_and_what_cannot_be_is_left_to_its_first_request(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = runtime(registry, tmp_path)
+    shared.prewarm(["first", "frist", "damaged", "second"])
+    assert seen.loads == ["first", "damaged", "second"]
+    assert "frist is not loaded ahead: No model 'frist' in the registry" in caplog.text
+    shared.run("first", batch("x"))
+    assert seen.loads == ["first", "damaged", "second"]
+
+
+def test_a_model_that_nobody_asks_for_is_closed_and_unloaded(
+    registry: Registry, tmp_path: Path, seen: counting.Ledger
+) -> None:
+    shared = runtime(registry, tmp_path, Limits(idle_s=0.2))
+    shared.run("first", batch("x"))
+    shared.sweep()
+    assert seen.closed == []
+    time.sleep(0.25)
+    shared.run("second", batch("x"))
+    shared.sweep()
+    assert seen.closed == ["first"]
+    states = shared.announce(["sentiment"])
+    assert (states["first"]["loaded"], states["second"]["loaded"]) == (False, True)
+
+
+def test_what_was_measured_is_announced_per_model(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
+    shared = runtime(registry, tmp_path)
+    shared.run("first", batch("one", "refuse"), waited_ms=200.0)
+    shared.run("first", batch("one", "explode", "refuse", "four"), waited_ms=100.0)
+    state = shared.announce(["sentiment"])["first"]
+    assert state["loads"] == 1
+    assert state["batch_items"] == 3.0
+    assert state["errors"] == {"inference_failed": 1, "invalid_input": 2}
+    assert state["queue_wait_ms"] >= 150  # and the wait for the turn
+    assert state["tokens_per_s"] > 0
 
 
 @pytest.mark.parametrize(
@@ -179,9 +302,15 @@ def test_the_announcement_names_what_each_model_of_a_queue_lacks(registry: Regis
     assert states["first"] == {
         "missing": None,
         "loaded": False,
+        "device": None,
         "resident_bytes": 0,
+        "loads": 0,
         "load_ms": None,
         "inference_ms": None,
+        "queue_wait_ms": None,
+        "batch_items": None,
+        "tokens_per_s": None,
+        "errors": {},
     }
     assert states["foreign"]["missing"] == "foreign needs the package absent==1; run `pip install absent==1`."
     assert states["donut"]["missing"] == "document has no worker on this installation yet"
