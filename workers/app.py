@@ -25,6 +25,7 @@ ROOMS: Mapping[str, Room] = MappingProxyType(
         "sentiment": Room(module="workers.sentiment"),
         "toxicity": Room(module="workers.toxicity"),
         "ocr": Room(module="workers.ocr"),
+        "vision": Room(module="workers.vision"),
         "audio": Room(module="workers.audio"),
         "llm": Room(module="workers.llm"),
     }
