@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 REPLY_TTL_S = 600  # a reply nobody fetches: its API process is gone
 MAX_TRIES = 2
 TRIES_TTL_S = 3600
-LOAD_GRACE_S = 120.0  # a load that outlasts the callers is not stuck: the next batch finds the model loaded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,16 +42,7 @@ class Order:
     sent: float
 
 
-Guard = Callable[[float, Callable[[], None]], AbstractContextManager[None]]
-"""`Watchdog.guard`: what runs inside must end soon after the deadline, or the callback has the last word."""
-
-
-def unwatched(deadline_s: float, on_stuck: Callable[[], None]) -> AbstractContextManager[None]:
-    """For a process that nobody would start again."""
-    return nullcontext()
-
-
-def answer(order: Order, runtime: Runtime, redis: Redis, guard: Guard = unwatched) -> None:
+def answer(order: Order, runtime: Runtime, redis: Redis) -> None:
     """Runs the batch and pushes exactly one reply, unless another run has already done so.
 
     Raises only redis errors: without Redis nobody can be answered, and the task comes back.
@@ -63,13 +53,14 @@ def answer(order: Order, runtime: Runtime, redis: Redis, guard: Guard = unwatche
         redis.delete(_tries_key(order))
         return
     started = time.time()
+    waited_ms = max(0.0, (started - order.sent) * 1e3)
     reply: dict[str, Any] = {"batch": order.batch, "model": order.model}
     exchange = Exchange(order, redis, REPLY_TTL_S)
     timings: Mapping[str, float] = {}
     with closing(exchange):
         try:
             _refuse_again(tries, said=said)
-            results, timings = _run(order, packed, runtime, exchange, guard, lambda: _push_stuck(order, redis))
+            results, timings = _run(order, packed, waited_ms, runtime, exchange, lambda: _push_stuck(order, redis))
             reply["results"] = [_packed(result) for result in results]
         except WorkerError as error:
             reply["error"] = _error(error)
@@ -78,7 +69,7 @@ def answer(order: Order, runtime: Runtime, redis: Redis, guard: Guard = unwatche
         except Exception as error:  # a bug of ours: the callers are told all the same, the message is done
             log.exception("batch %s cannot be run", order.batch)
             reply["error"] = _error(WorkerError(Code.PIPELINE_ERROR, f"the worker failed: {error!r}; see its log"))
-    reply["timings_ms"] = {"queue_wait": max(0.0, (started - order.sent) * 1e3), **timings}
+    reply["timings_ms"] = {"queue_wait": waited_ms, **timings}
     _push(order, reply, redis, exchange)
 
 
@@ -94,7 +85,12 @@ def _fetched(order: Order, redis: Redis) -> tuple[bytes | None, int, bool]:
 
 
 def _run(
-    order: Order, packed: bytes, runtime: Runtime, exchange: Exchange, guard: Guard, on_stuck: Callable[[], None]
+    order: Order,
+    packed: bytes,
+    waited_ms: float,
+    runtime: Runtime,
+    exchange: Exchange,
+    on_stuck: Callable[[], None],
 ) -> tuple[Sequence[Result | WorkerError], Mapping[str, float]]:
     left_s = order.deadline - time.time()
     if left_s <= 0:
@@ -106,8 +102,7 @@ def _run(
         say=exchange.say,
         stopped=exchange.stopped,
     )
-    with guard(batch.deadline + LOAD_GRACE_S, on_stuck):
-        return runtime.run(order.model, batch)
+    return runtime.run(order.model, batch, waited_ms=waited_ms, on_stuck=on_stuck)
 
 
 def _refuse_again(tries: int, *, said: bool) -> None:

@@ -56,7 +56,7 @@ def work(
     )
     facts = {"budget_bytes": settings.memory_bytes, "device": device}
     announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)
-    infer = _infer_task(runtime, redis, held, watchdog)
+    infer = _infer_task(runtime, redis, held)
     app = create_app(settings, {INFER_TASK: infer, **upkeep_tasks()})
     app.steps["consumer"].add(window_step(lambda: SEVERAL if runtime.contended() else ONE))
     return _serve(app, queues, lambda: _begin(runtime, announcer, settings), announcer)
@@ -71,10 +71,10 @@ def beat(settings: WorkerSettings) -> int:
     return 0
 
 
-def _infer_task(runtime: Runtime, redis: Redis, held: Held, watchdog: Watchdog) -> Callable[..., None]:
+def _infer_task(runtime: Runtime, redis: Redis, held: Held) -> Callable[..., None]:
     def infer(task: Any, /, **message: Any) -> None:
         with held.holding(task.request.properties["delivery_tag"]):
-            answer(Order(**message), runtime, redis, watchdog.guard)
+            answer(Order(**message), runtime, redis)
 
     return infer
 

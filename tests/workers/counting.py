@@ -103,6 +103,8 @@ def _measure(loaded: Loaded, item: Item, number: int, batch: Batch) -> Result | 
         loaded.weights.max()
     if text in FAILURES:
         raise FAILURES[text]
+    if text.startswith("hang "):
+        time.sleep(float(text.split()[1]))
     if text == "refuse":
         return WorkerError(Code.INVALID_INPUT, "refused as asked")
     if text == "wild":
