@@ -1,115 +1,100 @@
-"""Text of images by PP-OCR on ONNX Runtime (RapidOCR); it downloads nothing and keeps no image."""
+"""Text of images and PDFs, with boxes and the way each page lay; it downloads nothing and keeps no page."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from rapidocr import RapidOCR
 
+from registry.engines import Engine, lacking
 from registry.schema import Card
-from registry.weights import packaged_folder, verify
-from workers.images import opened
-from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
+from registry.weights import Placed, placed, verify
+from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
+from workers.pages import pages
 
-WIDEST_GAP = 1.5  # of a line's height: a wider one separates columns
 SHORTEST_SIDE = 8  # pixels: no legible letter is smaller
 DETECTION = "PP-OCRv6_det_small.onnx"
 RECOGNITION = "PP-OCRv6_rec_small.onnx"
 
 
-def load(card: Card, machine: Machine) -> RapidOCR:
-    """Both networks from the package's own files, loaded and run once so that their memory is counted.
+def load(card: Card, machine: Machine) -> Any:
+    """Both networks of the card's engine, loaded and run once so that their memory is counted.
 
-    The angle classifier stays off: it turns upright lines around. Raises WorkerError, DamagedWeights.
+    Raises WorkerError, DamagedWeights.
     """
-    folder = packaged_folder(card)
-    if folder is None:
+    here = placed(card, machine.models_dir)
+    if here is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
-    verify(card, folder)
-    engine = RapidOCR(params=_settings(folder, machine.threads))
-    blank = np.full((64, 256, 3), 255, dtype=np.uint8)
-    engine(blank, use_cls=False)
-    engine(blank, use_det=False, use_cls=False)
-    engine.update_params(use_det=True, use_cls=False)
-    return engine
+    verify(card, here.folder)
+    reader = _reader(here, machine)
+    reader.find(np.full((64, 256, 3), 255, dtype=np.uint8))
+    reader.read(np.full((48, 320, 3), 255, dtype=np.uint8))
+    return reader
 
 
-def infer(loaded: RapidOCR, batch: Batch) -> list[Result | WorkerError]:
-    """{"results": [{"text", "lines", "width", "height"}, …]}, one per image, top to bottom.
+def infer(loaded: Any, batch: Batch) -> list[Result | WorkerError]:
+    """{"results": [one per media item]}: {"text", "lines", "width", "height", "orientation", "skew"}.
 
-    lines: {"text", "confidence" (0 to 1), "box" (four [x, y] corners, clockwise from top left, in pixels of
-    the upright image)}. text: the lines joined by newlines, "" for an image without text. An orientation
-    written in EXIF is followed; a page photographed sideways without one is not turned.
+    lines: {"text", "confidence" (0 to 1), "box" (four [x, y] corners, clockwise, begun where the line begins, in
+    pixels of the page as it was sent with its EXIF orientation followed)}, in reading order: columns one after the
+    other, tables row by row with tabs between distant cells. text: the lines joined by newlines, "" for a page without
+    text. orientation: degrees (0, 90, 180, 270) by which the text is turned clockwise on that page; skew: those beyond.
+    A file of several pages (PDF, TIFF) has instead {"text" (pages parted by a form feed), "pages": [one each]}.
     """
     return [_item(loaded, item, batch) for item in batch.items]
 
 
-def _item(engine: RapidOCR, item: Item, batch: Batch) -> Result | WorkerError:
+def _reader(here: Placed, machine: Machine) -> Any:
+    if here.variant is not None and here.variant.runs_on is Engine.PADDLEOCR:
+        if advice := lacking(Engine.PADDLEOCR):
+            raise WorkerError(Code.MODEL_LOAD_FAILED, advice)
+        from workers.reading.paddle import Paddle  # noqa: PLC0415 - 1.4 GB that only its own card pays for
+
+        return Paddle(here.folder, machine)
+    from workers.reading.networks import Networks  # noqa: PLC0415 - OpenCV, ONNX Runtime: for who reads pages
+
+    return Networks(here.folder / DETECTION, here.folder / RECOGNITION, machine.threads)
+
+
+def _item(reader: Any, item: Item, batch: Batch) -> Result | WorkerError:
     if not item.media:
-        return WorkerError(Code.INVALID_INPUT, "ocr needs at least one image; `media` is empty")
+        return WorkerError(Code.INVALID_INPUT, "ocr needs at least one image or PDF; `media` is empty")
     try:
-        pages = []
-        for number, picture in enumerate(item.media):
-            batch.check_time()
-            pages.append(_read(engine, opened(picture, f"media[{number}]", shortest_side=SHORTEST_SIDE)))
+        files = [_file(reader, picture, f"media[{number}]", batch) for number, picture in enumerate(item.media)]
     except WorkerError as error:
         return error
-    return {"results": pages}
+    return {"results": files}
 
 
-def _read(engine: RapidOCR, image: Image.Image) -> dict[str, Any]:
-    pixels: NDArray[np.uint8] = np.asarray(image)[:, :, ::-1]  # the networks were trained on BGR
-    found = engine(np.ascontiguousarray(pixels), use_det=True, use_cls=False)
-    pieces = [
-        {"text": text, "confidence": round(float(score), 4), "box": np.asarray(box).round(1).tolist()}
-        for text, score, box in zip(found.txts or (), found.scores or (), _boxes(found), strict=True)
+def _file(reader: Any, picture: Picture, name: str, batch: Batch) -> dict[str, Any]:
+    found = []
+    for page in pages(picture, name, shortest_side=SHORTEST_SIDE):
+        batch.check_time()
+        found.append(_page(reader, page, batch))
+    if len(found) == 1:
+        return found[0]
+    return {"text": "\f".join(page["text"] for page in found), "pages": found}
+
+
+def _page(reader: Any, image: Image.Image, batch: Batch) -> dict[str, Any]:
+    from workers.reading.page import read  # noqa: PLC0415 - as in `_reader`
+
+    pixels = np.ascontiguousarray(np.asarray(image)[:, :, ::-1])  # the networks were trained on blue first
+    reading = read(reader, pixels, batch.check_time)
+    lines = [
+        {
+            "text": line.text,
+            "confidence": round(line.confidence, 4),
+            "box": line.quad.round(1).astype(float).tolist(),
+        }
+        for line in reading.lines
     ]
-    lines = _lines(pieces)
-    text = "\n".join(line["text"] for line in lines)
-    return {"text": text, "lines": lines, "width": image.width, "height": image.height}
-
-
-def _lines(pieces: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The detector cuts a line at wide gaps: neighbours on one height, near each other, become one line."""
-    lines: list[dict[str, Any]] = []
-    for piece in pieces:
-        if lines and _continues(lines[-1]["box"], piece["box"]):
-            lines[-1] = _joined(lines[-1], piece)
-        else:
-            lines.append(piece)
-    return lines
-
-
-def _continues(left: list[list[float]], right: list[list[float]]) -> bool:
-    height = min(left[2][1] - left[1][1], right[3][1] - right[0][1])
-    overlap = min(left[2][1], right[3][1]) - max(left[1][1], right[0][1])
-    gap = right[0][0] - left[1][0]
-    return overlap > height / 2 and -height < gap < WIDEST_GAP * height
-
-
-def _joined(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
     return {
-        "text": f"{left['text']} {right['text']}",
-        "confidence": min(left["confidence"], right["confidence"]),
-        "box": [left["box"][0], right["box"][1], right["box"][2], left["box"][3]],
-    }
-
-
-def _boxes(found: Any) -> Any:
-    return () if found.boxes is None else found.boxes
-
-
-def _settings(folder: Path, threads: int) -> dict[str, Any]:
-    """Explicit paths: with none given, RapidOCR downloads what it does not find."""
-    return {
-        "Global.use_cls": False,
-        "Global.log_level": "error",
-        "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        "Det.model_path": str(folder / DETECTION),
-        "Rec.model_path": str(folder / RECOGNITION),
+        "text": "\n".join(line.text for line in reading.lines),
+        "lines": lines,
+        "width": image.width,
+        "height": image.height,
+        "orientation": reading.direction.degrees,
+        "skew": reading.direction.skew,
     }
