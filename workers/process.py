@@ -24,7 +24,7 @@ from workers.modality import Machine, Room
 from workers.runtime import Limits, Runtime
 from workers.upkeep import upkeep_tasks
 from workers.watchdog import Watchdog, end_process
-from workers.window import ONE, SEVERAL, window_step
+from workers.window import ONE, PAIR, SEVERAL, window_step
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def work(
     announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)
     infer = _infer_task(runtime, redis, held)
     app = create_app(settings, {INFER_TASK: infer, **upkeep_tasks()})
-    app.steps["consumer"].add(window_step(lambda: SEVERAL if runtime.contended() else ONE))
+    app.steps["consumer"].add(window_step(lambda: SEVERAL if runtime.contended() else PAIR if runtime.brief() else ONE))
     return _serve(app, queues, lambda: _begin(runtime, announcer, settings), announcer)
 
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 LONGEST_LOAD_S = 900.0  # a load that hangs (a disk that is gone) would keep this process for ever
 CONTENDED_S = 30.0  # after the last time that a model had to go for another one
 SWEEP_S = 5.0
+BRIEF_MS = 150.0
 
 
 def _nobody() -> None: ...
@@ -67,6 +68,7 @@ class Runtime:
         self._measured: defaultdict[str, Measured] = defaultdict(Measured)
         self._watchdog = watchdog
         self._contended_until = float("-inf")
+        self._last_ms = float("inf")
 
     def run(
         self, model_id: str, batch: Batch, *, waited_ms: float = 0.0, on_stuck: Callable[[], None] = _nobody
@@ -126,6 +128,10 @@ class Runtime:
         """Whether models lately had to go for others: then seeing more of the waiting messages saves loads."""
         return time.monotonic() < self._contended_until
 
+    def brief(self) -> bool:
+        """Whether the last inference was so short that another worker loses nothing by a message that waits here."""
+        return self._last_ms < BRIEF_MS
+
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Per model of these queues: what is `missing` (None: it can be called), whether it is `loaded` and on which
         `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
@@ -141,7 +147,7 @@ class Runtime:
         resident = self._resident(card, modality, on_stuck)
         ready = time.monotonic()
         results = self._inferred(resident, batch, on_stuck)
-        inference_ms = (time.monotonic() - ready) * 1e3
+        inference_ms = self._last_ms = (time.monotonic() - ready) * 1e3
         self._measured[card.id].answered(inference_ms, results, wait_ms)
         return results, {"queue_wait": wait_ms, "load": (ready - started) * 1e3, "inference": inference_ms}
 
