@@ -22,8 +22,10 @@ _REQUEST = "workers.acknowledge:StrictRequest"  # by name: Celery's worker part 
 ROOMS: Mapping[str, Room] = MappingProxyType(
     {
         "embeddings": Room(module="workers.embeddings"),
+        "rerank": Room(module="workers.rerank"),
         "sentiment": Room(module="workers.sentiment"),
         "toxicity": Room(module="workers.toxicity"),
+        "classify": Room(module="workers.classify"),
         "ocr": Room(module="workers.ocr"),
         "vision": Room(module="workers.vision"),
         "audio": Room(module="workers.audio"),

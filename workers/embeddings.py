@@ -1,188 +1,175 @@
-"""Sentence embeddings and reranking by their similarity, on ONNX Runtime without torch; stores nothing."""
+"""Sentence embeddings, and what their similarity tells: reranking and zero-shot classes; it stores nothing.
+
+Rerank by similarity is the rung below a cross-encoder, classify by similarity the rung below NLI.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding
 
 from registry.schema import Card, Prefixes, Task
-from registry.weights import local_folder, packaged_folder, verify
+from registry.weights import placed
+from workers.encoder.inputs import (
+    each_item,
+    flag,
+    invalid,
+    require_labels,
+    require_readable,
+    require_texts,
+    whole_number,
+)
+from workers.encoder.model import Model, forward, open_model
+from workers.encoder.pooling import Pooling, unit
+from workers.encoder.similarity import CONFIDENCE, DESCRIPTION, UNMEASURED, Confidence, Vectors, classified, ranked
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
-BUILDER_VERSION = 1  # part of a built graph's file name: raise it when the graph changes
-TOKENS_PER_FORWARD = 1024  # padded; larger batches leave the processor's cache and are slower, not faster
-Vectors = NDArray[np.float32]
+LABELS_KEPT = 1000  # label vectors a loaded model remembers: 1.5 MB at 384 dimensions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Encoder:
-    """A loaded model: texts in, unit vectors of `dimensions` out."""
+    """A loaded model: texts in, unit vectors of `dimensions` out. `labels`: vectors of classes met before."""
 
-    tokenizer: Tokenizer
-    session: onnxruntime.InferenceSession
-    dimensions: int
+    model: Model
     prefixes: Prefixes
+    confidence: Confidence = UNMEASURED
+    labels: dict[str, Vectors] = field(default_factory=dict)
+
+    @property
+    def dimensions(self) -> int:
+        return self.model.width
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    """One item, checked: the texts to embed with their prefixes, and its options."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    dimensions: int | None = None
+    top_n: int | None = None
 
 
 def load(card: Card, machine: Machine) -> Encoder:
-    """The encoder of a BERT model; its ONNX graph is written at first use and kept in `models_dir`.
+    """The encoder of this card, with its own pooling and prefixes.
 
     Raises WorkerError `invalid_config` where the card's facts and the weights disagree or the
     architecture cannot be run here.
     """
-    folder = _folder(card, machine.models_dir)
-    graph = _cached_graph(card, folder, machine.models_dir / "onnx")
-    session = onnxruntime.InferenceSession(
-        str(graph), _session_options(machine.threads), providers=["CPUExecutionProvider"]
-    )
-    dimensions = session.get_outputs()[0].shape[1]
-    if card.dimensions != dimensions:
+    model = open_model(card, machine, _pooling(card, machine))
+    if card.dimensions != model.width:
         raise WorkerError(
             Code.INVALID_CONFIG,
-            f"{card.id}: its card says {card.dimensions} dimensions, its weights have {dimensions}",
+            f"{card.id}: its card says {card.dimensions} dimensions, its weights have {model.width}",
         )
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(card.max_sequence_tokens or card.context_tokens or 512)
-    return Encoder(tokenizer=tokenizer, session=session, dimensions=dimensions, prefixes=card.prefixes)
+    confidence = CONFIDENCE.get(card.id, UNMEASURED)
+    return Encoder(model=model, prefixes=card.prefixes, confidence=confidence)
 
 
 def infer(loaded: Encoder, batch: Batch) -> list[Result | WorkerError]:
-    """All texts of all items go through the model together, shortest first.
+    """All texts of all items go through the model together, shortest first. Every result tells `tokens`, what was
+    read, and `truncated`, how many texts were cut at the model's limit.
 
-    embed: {"f32": little-endian float32 bytes, "shape": [n, dimensions], "tokens": n}. Rows are the
-    item's texts as documents; a `query`, where given, is the last row.
-    rerank: {"results": [{"index", "score"}, …], "tokens": n}, best first. The score maps the cosine c of
-    query and document from [−1, 1] to [0, 1] as (1 + c) / 2; it orders, it is not a probability.
+    embed: {"f32": little-endian float32 bytes, "shape": [n, dimensions]}. Rows are the item's texts as
+    documents; a `query`, where given, is the last row. options.dimensions keeps the first so many of each
+    vector, at length 1 again.
+    rerank: {"results": [{"index", "score"}, …]}, best first. The score maps the cosine c of query and
+    document from [−1, 1] to [0, 1] as (1 + c) / 2; it orders, it is not a probability.
+    classify: {"results": [{"label", "score", "scores"}, …], "calibrated"}, one per text.
     """
-    texts = [_texts(item, batch.task, loaded.prefixes) for item in batch.items]
-    flat = [text for each in texts if not isinstance(each, WorkerError) for text in each]
-    vectors, tokens = embed(loaded, flat, batch)
+    calls = each_item(batch.items, lambda item: _call(loaded, item, batch.task))
+    good = [call for call in calls if isinstance(call, _Call)]
+    _learn_labels(loaded, {label for call in good for label in call.labels}, batch)
+    vectors, encodings = embed(loaded, [text for call in good for text in call.texts], batch)
     results: list[Result | WorkerError] = []
     start = 0
-    for item, each in zip(batch.items, texts, strict=True):
-        if isinstance(each, WorkerError):
-            results.append(each)
+    for call in calls:
+        if isinstance(call, WorkerError):
+            results.append(call)
             continue
-        rows = slice(start, start + len(each))
-        start += len(each)
-        results.append(_result(item, batch.task, vectors[rows], sum(tokens[rows])))
+        rows = slice(start, start + len(call.texts))
+        start += len(call.texts)
+        told = _result(loaded, call, batch.task, vectors[rows])
+        results.append({**told, **_read(encodings[rows])})
     return results
 
 
-def embed(encoder: Encoder, texts: Sequence[str], batch: Batch) -> tuple[Vectors, list[int]]:
-    """Unit vectors (n, dimensions) in the order of `texts`, and the tokens the model read of each."""
-    encodings = encoder.tokenizer.encode_batch(list(texts))
-    lengths = [len(encoding.ids) for encoding in encodings]
-    vectors = np.empty((len(texts), encoder.dimensions), dtype=np.float32)
-    for group in _groups(lengths):
-        batch.check_time()
-        width = lengths[group[-1]]
-        ids = np.zeros((len(group), width), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, index in enumerate(group):
-            ids[row, : lengths[index]] = encodings[index].ids
-            mask[row, : lengths[index]] = 1
-        vectors[group] = encoder.session.run(["vectors"], {"input_ids": ids, "attention_mask": mask})[0]
-    return vectors, lengths
+def embed(encoder: Encoder, texts: Sequence[str], batch: Batch) -> tuple[Vectors, list[Encoding]]:
+    """Unit vectors (n, dimensions) in the order of `texts`, and what the model read of each."""
+    encodings = encoder.model.reader.read(texts)
+    return forward(encoder.model, encodings, batch), encodings
 
 
-def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices sorted by length, cut so that rows × longest stays within TOKENS_PER_FORWARD."""
-    group: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if group and (len(group) + 1) * lengths[index] > TOKENS_PER_FORWARD:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
-
-
-def _texts(item: Item, task: Task, prefixes: Prefixes) -> list[str] | WorkerError:
-    if not item.texts and (task is Task.RERANK or item.query is None):
-        return WorkerError(Code.INVALID_INPUT, f"{task} needs at least one text; `texts` is empty")
+def _call(encoder: Encoder, item: Item, task: Task) -> _Call:
+    """Raises WorkerError `invalid_input`."""
+    alone = task is Task.EMBED and not item.texts and item.query is not None
+    texts = () if alone else require_texts(item, task)
+    documents = tuple(encoder.prefixes.document + text for text in texts)
+    if task is Task.CLASSIFY:
+        return _Call(texts=documents, labels=require_labels(item), multi_label=flag(item, "multi_label"))
     if task is Task.RERANK and item.query is None:
-        return WorkerError(Code.INVALID_INPUT, "rerank needs a `query` to compare the texts with; none was given")
-    documents = [prefixes.document + text for text in item.texts]
-    return documents if item.query is None else [*documents, prefixes.query + item.query]
+        raise invalid("rerank needs a `query` to compare the texts with; none was given")
+    query = () if item.query is None else (encoder.prefixes.query + require_readable(item.query, "query", task),)
+    return _Call(
+        texts=documents + query,
+        dimensions=_dimensions(encoder, item) if task is Task.EMBED else None,
+        top_n=whole_number(item, "top_n"),
+    )
 
 
-def _result(item: Item, task: Task, vectors: Vectors, tokens: int) -> Result:
+def _dimensions(encoder: Encoder, item: Item) -> int | None:
+    wanted = whole_number(item, "dimensions")
+    if wanted is not None and wanted > encoder.dimensions:
+        raise invalid(f"options.dimensions is {wanted}; {encoder.model.id} has {encoder.dimensions}, ask for fewer")
+    return wanted
+
+
+def _result(encoder: Encoder, call: _Call, task: Task, vectors: Vectors) -> Result:
     if task is Task.RERANK:
-        return {"results": _ranked(vectors[:-1] @ vectors[-1], item.options.get("top_n")), "tokens": tokens}
+        return {"results": ranked(vectors[:-1] @ vectors[-1], call.top_n)}
+    if task is Task.CLASSIFY:
+        cosines = vectors @ np.stack([encoder.labels[label] for label in call.labels]).T
+        found = classified(cosines, call.labels, encoder.confidence, call.multi_label)
+        return {"results": found, "calibrated": encoder.confidence.measured}
+    cut = vectors if call.dimensions in (None, encoder.dimensions) else unit(vectors[:, : call.dimensions])
+    return {"f32": cut.astype("<f4", copy=False).tobytes(), "shape": list(cut.shape)}
+
+
+def _read(encodings: Sequence[Encoding]) -> dict[str, int]:
     return {
-        "f32": vectors.astype("<f4", copy=False).tobytes(),
-        "shape": list(vectors.shape),
-        "tokens": tokens,
+        "tokens": sum(len(each.ids) for each in encodings),
+        "truncated": sum(bool(each.overflowing) for each in encodings),
     }
 
 
-def _ranked(cosines: Vectors, top_n: int | None) -> list[dict[str, Any]]:
-    scores = np.clip((1.0 + cosines) / 2.0, 0.0, 1.0)
-    order = np.argsort(-scores, kind="stable")[:top_n]
-    return [{"index": int(index), "score": float(scores[index])} for index in order]
+def _learn_labels(encoder: Encoder, labels: set[str], batch: Batch) -> None:
+    """Embeds the classes not met before: the same ones come with every call."""
+    new = sorted(labels - encoder.labels.keys())
+    if len(encoder.labels) + len(new) > LABELS_KEPT:
+        encoder.labels.clear()
+        new = sorted(labels)
+    sentences = [encoder.prefixes.query + DESCRIPTION.format(label=label) for label in new]
+    vectors, _ = embed(encoder, sentences, batch)
+    encoder.labels.update(zip(new, vectors, strict=True))
 
 
-def _folder(card: Card, models_dir: Path) -> Path:
-    folder = packaged_folder(card) or local_folder(card, models_dir)
-    if folder is None:
-        raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
-    return folder
-
-
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for ever; no slower without
-    return options
-
-
-def _cached_graph(card: Card, folder: Path, cache: Path) -> Path:
-    """The model's .onnx file, kept under the digest of its weights. Raises DamagedWeights."""
-    verify(card, folder)
-    with (folder / "model.safetensors").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    target = cache / f"bert-{digest[:32]}-{card.pooling}-v{BUILDER_VERSION}.onnx"
-    if not target.exists():
-        _write_atomically(_built_graph(card, folder), target)
-    return target
-
-
-def _built_graph(card: Card, folder: Path) -> bytes:
-    from workers.bert_onnx import UnsupportedGraph, build_graph  # noqa: PLC0415 - 30 MB needed once per installation
-
-    if card.pooling is None:
-        raise WorkerError(Code.INVALID_CONFIG, f"{card.id}: its card does not say how to pool (mean or cls)")
-    try:
-        return cast(bytes, build_graph(folder, card.pooling).SerializeToString())
-    except UnsupportedGraph as error:
-        raise WorkerError(Code.INVALID_CONFIG, f"{card.id}: {error}") from error
-
-
-def _write_atomically(data: bytes, target: Path) -> None:
-    """Two workers may build at once: each writes its own file, the last rename wins, both are equal."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+def _pooling(card: Card, machine: Machine) -> Pooling:
+    """The card's, else what the model's own 1_Pooling/config.json says. Raises WorkerError `invalid_config`."""
+    if card.pooling is not None:
+        return card.pooling
+    found = placed(card, machine.models_dir)
+    file = found.folder / "1_Pooling" / "config.json" if found else None
+    if file is not None and file.is_file():
+        said = json.loads(file.read_text(encoding="utf-8"))
+        ways = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+        named = [way for way, name in ways.items() if said.get(name) or said.get("pooling_mode") == way]
+        if len(named) == 1:
+            return cast(Pooling, named[0])
+    raise WorkerError(Code.INVALID_CONFIG, f"{card.id}: neither its card nor its files say how to pool (mean or cls)")

@@ -1,65 +1,55 @@
-"""Sentiment of English texts by VADER's lexicon and rules; it learns nothing and loads no network.
-
-C. Hutto and E. Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
-Text", ICWSM 2014.
-"""
+"""Sentiment of texts by a classifier, or by VADER's lexicon as the rung below; a card's weights decide which."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
-
+from registry.engines import Engine
 from registry.schema import Card
-from registry.weights import packaged_folder, verify
-from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
+from workers.encoder.judging import Judgement, judged
+from workers.encoder.model import Model, open_model
+from workers.modality import Batch, Code, Machine, Result, WorkerError
 
-POSITIVE_FROM = 0.05  # VADER's own thresholds for its compound score
-NEGATIVE_TO = -0.05
-LONGEST_CHARACTERS = 20_000  # VADER's time grows with the square of the words: 0.5 s at this length
+if TYPE_CHECKING:
+    from workers.vader import Analyser
 
-
-def load(card: Card, machine: Machine) -> SentimentIntensityAnalyzer:
-    """The analyser with its packaged lexicon, after the card's digests were checked."""
-    folder = packaged_folder(card)
-    if folder is None:
-        raise WorkerError(Code.MODEL_NOT_FOUND, f"the lexicon of {card.id} is not on this machine")
-    verify(card, folder)
-    return SentimentIntensityAnalyzer()
+POSITIVE, NEUTRAL, NEGATIVE = "positive", "neutral", "negative"
 
 
-def infer(loaded: SentimentIntensityAnalyzer, batch: Batch) -> list[Result | WorkerError]:
-    """{"results": [{"label", "score", "scores"}, …]}, one per text.
+def load(card: Card, machine: Machine) -> Model | Analyser:
+    """The lexicon of a card whose variant runs built in, else a classifier whose labels are positive, negative and
+    perhaps neutral. Raises WorkerError `invalid_config` where it has others."""
+    if any(variant.runs_on is Engine.BUILTIN for variant in card.variants):
+        from workers.vader import open_lexicon  # noqa: PLC0415 - its lexicon takes 20 MB that a classifier does not need
 
-    label: positive, neutral or negative. score: VADER's compound, −1 (most negative) to 1 (most positive).
-    scores: the shares of positive, neutral and negative words, adding up to 1.
+        return open_lexicon(card)
+    model = open_model(card, machine, "logits")
+    names = {label.lower() for label in model.labels}
+    if not {POSITIVE, NEGATIVE} <= names <= {POSITIVE, NEUTRAL, NEGATIVE}:
+        raise WorkerError(
+            Code.INVALID_CONFIG,
+            f"{card.id} has the labels {', '.join(model.labels)}; sentiment needs positive, negative",
+        )
+    return model
+
+
+def infer(loaded: Model | Analyser, batch: Batch) -> list[Result | WorkerError]:
+    """{"results": [{"label", "score", "scores"}, …]}, one per text; a classifier adds "tokens".
+
+    label: positive, neutral or negative, the likeliest. score: −1 (most negative) to 1 (most positive).
+    scores: their shares, adding up to 1. A classifier without neutral names the two it knows; its score is
+    the probability of positive less that of negative, and a text longer than it reads at once is judged by
+    the mean of its windows. VADER's score and shares are told in workers/vader.py.
     """
-    return [_item(loaded, item, batch) for item in batch.items]
+    if not isinstance(loaded, Model):
+        return loaded.infer(batch)
+    return judged(loaded, batch, lambda judgement: _told(loaded.labels, judgement))
 
 
-def _item(analyser: SentimentIntensityAnalyzer, item: Item, batch: Batch) -> Result | WorkerError:
-    if not item.texts:
-        return WorkerError(Code.INVALID_INPUT, "sentiment needs at least one text; `texts` is empty")
-    for number, text in enumerate(item.texts):
-        if len(text) > LONGEST_CHARACTERS:
-            return WorkerError(
-                Code.INVALID_INPUT,
-                f"texts[{number}] has {len(text)} characters, sentiment reads at most {LONGEST_CHARACTERS}; split it",
-            )
-    found = []
-    for text in item.texts:
-        batch.check_time()
-        found.append(_read(analyser.polarity_scores(text)))
-    return {"results": found}
-
-
-def _read(scores: dict[str, float]) -> dict[str, Any]:
-    compound = scores["compound"]
-    shares = {"positive": scores["pos"], "neutral": scores["neu"], "negative": scores["neg"]}
-    return {"label": _label(compound), "score": compound, "scores": shares}
-
-
-def _label(compound: float) -> str:
-    if compound >= POSITIVE_FROM:
-        return "positive"
-    return "negative" if compound <= NEGATIVE_TO else "neutral"
+def _told(labels: tuple[str, ...], judgement: Judgement) -> dict[str, Any]:
+    shares = {label.lower(): float(share) for label, share in zip(labels, judgement.mean(), strict=True)}
+    return {
+        "label": max(shares, key=shares.__getitem__),
+        "score": shares[POSITIVE] - shares[NEGATIVE],
+        "scores": shares,
+    }

@@ -1,94 +1,47 @@
-"""Toxicity of English texts by our own word list; its quality is unmeasured, its answer a hint.
-
-It finds words, not meaning: it misses polite hatred and flags quotations. Letters written as digits or
-signs (`1d10t`, `@sshole`) are read as letters; spaced-out letters are not.
-"""
+"""Toxicity of texts by a classifier, or by our own word list as the rung below; a card's weights decide which."""
 
 from __future__ import annotations
 
-import re
-import tomllib
-import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import prod
-from pathlib import Path
 from typing import Any
 
 from registry.schema import Card
-from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
+from workers.encoder.judging import Judgement, judged
+from workers.encoder.model import Model, open_model
+from workers.modality import Batch, Code, Machine, Result, WorkerError
+from workers.wordlist import TOXIC_FROM, WordList, open_list
 
-WORDS_FILE = Path(__file__).with_name("toxicity_words.toml")
-TOXIC_FROM = 0.5
-LONGEST_CHARACTERS = 200_000
-LOOK_ALIKES = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"})
-TOKEN = re.compile(r"[a-z0-9@$!]*[a-z][a-z0-9@$!]*[a-z0-9]")  # with a letter; a closing "!" is punctuation
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Category:
-    """One category: what it looks for, and how much one finding weighs (0 to 1)."""
-
-    pattern: re.Pattern[str]
-    weight: float
+HARMLESS = ("neutral", "non-toxic", "not toxic", "non_toxic", "normal", "safe")
 
 
-WordList = Mapping[str, Category]
+def load(card: Card, machine: Machine) -> Model | WordList:
+    """The word list of a card without weights, else a classifier of two or more labels, of which one means that
+    nothing is wrong. Raises WorkerError `invalid_config` where none does."""
+    if card.hub_id is None and not card.variants:
+        return open_list()
+    model = open_model(card, machine, "logits")
+    if sum(label.lower() in HARMLESS for label in model.labels) != 1 or len(model.labels) < 2:
+        raise WorkerError(
+            Code.INVALID_CONFIG,
+            f"{card.id} has the labels {', '.join(model.labels)}; exactly one must be {' or '.join(HARMLESS)}",
+        )
+    return model
 
 
-def load(card: Card, machine: Machine) -> WordList:
-    """The shipped list, compiled. It needs nothing that could be missing."""
-    content = tomllib.loads(WORDS_FILE.read_text(encoding="utf-8"))
-    return {name: Category(pattern=_pattern(each["words"]), weight=each["weight"]) for name, each in content.items()}
+def infer(loaded: Model | WordList, batch: Batch) -> list[Result | WorkerError]:
+    """{"results": [{"toxic", "score", "categories"}, …]}, one per text; a classifier adds "tokens".
 
-
-def infer(loaded: WordList, batch: Batch) -> list[Result | WorkerError]:
-    """{"results": [{"toxic", "score", "categories"}, …]}, one per text.
-
-    categories: name → 1 − (1 − weight)^findings; score: the same over all categories together; toxic:
-    score ≥ 0.5. No number here is a probability.
+    A classifier's score is the probability that something is wrong, categories are its other labels' own,
+    toxic: score ≥ 0.5. A text longer than it reads at once is as toxic as the worst of its windows. The word
+    list's numbers are told in workers/wordlist.py.
     """
-    return [_item(loaded, item, batch) for item in batch.items]
+    if isinstance(loaded, WordList):
+        return loaded.infer(batch)
+    return judged(loaded, batch, lambda judgement: _told(loaded.labels, judgement))
 
 
-def _item(words: WordList, item: Item, batch: Batch) -> Result | WorkerError:
-    if not item.texts:
-        return WorkerError(Code.INVALID_INPUT, "toxicity needs at least one text; `texts` is empty")
-    for number, text in enumerate(item.texts):
-        if len(text) > LONGEST_CHARACTERS:
-            return WorkerError(
-                Code.INVALID_INPUT,
-                f"texts[{number}] has {len(text)} characters, toxicity reads at most {LONGEST_CHARACTERS}; split it",
-            )
-    found = []
-    for text in item.texts:
-        batch.check_time()
-        found.append(_read(words, text))
-    return {"results": found}
-
-
-def _read(words: WordList, text: str) -> dict[str, Any]:
-    plain = _plain(text)
-    disguised = TOKEN.sub(lambda token: token.group().translate(LOOK_ALIKES), plain)
-    clean = {
-        name: (1 - category.weight) ** max(len(category.pattern.findall(each)) for each in (plain, disguised))
-        for name, category in words.items()
-    }
-    score = round(1 - prod(clean.values()), 4)
-    return {
-        "toxic": score >= TOXIC_FROM,
-        "score": score,
-        "categories": {name: round(1 - share, 4) for name, share in clean.items()},
-    }
-
-
-def _plain(text: str) -> str:
-    """Lower case, without accents, every gap one space."""
-    split = unicodedata.normalize("NFKD", text).casefold()
-    bare = "".join(sign for sign in split if not unicodedata.combining(sign))
-    return " ".join(bare.split())
-
-
-def _pattern(words: list[str]) -> re.Pattern[str]:
-    longest_first = sorted(words, key=len, reverse=True)
-    return re.compile(rf"(?<![a-z])(?:{'|'.join(map(re.escape, longest_first))})(?![a-z])")
+def _told(labels: tuple[str, ...], judgement: Judgement) -> dict[str, Any]:
+    harmless = next(number for number, label in enumerate(labels) if label.lower() in HARMLESS)
+    worst = judgement.shares[judgement.shares[:, harmless].argmin()]
+    score = 1.0 - float(worst[harmless])
+    categories = {label.lower(): float(worst[number]) for number, label in enumerate(labels) if number != harmless}
+    return {"toxic": score >= TOXIC_FROM, "score": score, "categories": categories}

@@ -11,14 +11,17 @@ from registry.load import load
 from registry.schema import Task
 from workers import toxicity
 from workers.modality import Batch, Code, Item, Machine, WorkerError
+from workers.wordlist import WordList
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory: pytest.TempPathFactory) -> toxicity.WordList:
-    return toxicity.load(load().get("toxicity-wordlist"), Machine(models_dir=Path("/nowhere")))
+def words() -> WordList:
+    loaded = toxicity.load(load().get("toxicity-wordlist"), Machine(models_dir=Path("/nowhere")))
+    assert isinstance(loaded, WordList)
+    return loaded
 
 
-def read(words: toxicity.WordList, *texts: str) -> Any:
+def read(words: WordList, *texts: str) -> Any:
     (result,) = toxicity.infer(words, Batch(task=Task.TOXICITY, items=(Item(texts=texts),)))
     return result
 
@@ -35,9 +38,7 @@ def read(words: toxicity.WordList, *texts: str) -> Any:
         ("I will\n kill   you, fucking loser", 0.98, {"insult": 0.6, "obscenity": 0.5, "threat": 0.9}),
     ],
 )
-def test_findings_count_per_category(
-    words: toxicity.WordList, text: str, score: float, categories: dict[str, float]
-) -> None:
+def test_findings_count_per_category(words: WordList, text: str, score: float, categories: dict[str, float]) -> None:
     assert read(words, text)["results"] == [{"toxic": True, "score": score, "categories": categories}]
 
 
@@ -51,17 +52,17 @@ def test_findings_count_per_category(
         "",
     ],
 )
-def test_harmless_texts_are_left_alone(words: toxicity.WordList, text: str) -> None:
+def test_harmless_texts_are_left_alone(words: WordList, text: str) -> None:
     nothing = {"insult": 0.0, "obscenity": 0.0, "threat": 0.0}
     assert read(words, text)["results"] == [{"toxic": False, "score": 0.0, "categories": nothing}]
 
 
-def test_a_quotation_is_flagged_as_the_documentation_says(words: toxicity.WordList) -> None:
+def test_a_quotation_is_flagged_as_the_documentation_says(words: WordList) -> None:
     (found,) = read(words, 'He asked why she had called him an "idiot".')["results"]
     assert found["toxic"] is True
 
 
-def test_no_text_and_too_long_a_text_are_refused(words: toxicity.WordList) -> None:
+def test_no_text_and_too_long_a_text_are_refused(words: WordList) -> None:
     assert str(read(words)) == "toxicity needs at least one text; `texts` is empty"
     error = read(words, "a" * 200_001)
     assert isinstance(error, WorkerError)
