@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 MOST_MULTIPLES = 1000
 """How many values of a `multipleOf` are offered: those nearest to zero, or to the bound nearest to zero."""
@@ -38,6 +39,7 @@ class Digits:
     most_bytes: int
 
 
+@lru_cache(maxsize=512)
 def number_texts(bounds: Bounds) -> Digits | None:
     """Texts of numbers within the bounds; None where there is none (or none with 15 digits after the point)."""
     texts = _multiples(bounds) if bounds.multiples else sorted({*_everything(bounds)})

@@ -1,0 +1,198 @@
+"""Several schemas that hold at once → what they allow together, type by type. It follows no reference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from workers.constrain.formats import FORMATS
+from workers.constrain.numbers import Bounds
+from workers.constrain.pattern import Node, NotRegular, lengths, read_pattern
+from workers.constrain.shapes import Conj, Extra, Items, Member, Members, Text
+from workers.modality import Code, WorkerError
+
+MOST_LENGTH = 4096
+"""Lengths of strings that have a pattern are looked at up to here, in characters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A schema without references and combinations, and where it stands."""
+
+    path: str
+    schema: Mapping[str, Any]
+
+
+def text_of(parts: tuple[Part, ...]) -> Text:
+    """The string that all parts allow. A format counts where no pattern stands beside it and the lengths allow it."""
+    least = max((int(part.schema.get("minLength", 0)) for part in parts), default=0)
+    most = _smallest(parts, "maxLength")
+    patterns = tuple(pattern_at(part.schema["pattern"], part.path) for part in parts if "pattern" in part.schema)
+    formats = (part.schema.get("format") for part in parts)
+    known = next((FORMATS[name] for name in formats if name in FORMATS), None)
+    if known and not patterns:
+        node = read_pattern(known)
+        if fitting_lengths((node,), least, most):
+            patterns = (node,)
+    return Text(least=least, most=most, patterns=tuple(dict.fromkeys(patterns)))
+
+
+def pattern_at(pattern: str, path: str) -> Node:
+    """A pattern of a schema. Raises WorkerError `invalid_input`."""
+    try:
+        return read_pattern(pattern)
+    except NotRegular as error:
+        raise WorkerError(
+            Code.INVALID_INPUT, f"the schema at {path} uses a pattern that structured output cannot follow: {error}"
+        ) from error
+
+
+def fitting_lengths(patterns: tuple[Node, ...], least: int, most: int | None) -> int:
+    """Bit n: strings of n characters may match every pattern. Lengths below `least` and above `most` are left out."""
+    limit = min(MOST_LENGTH, least + 512 if most is None else most)
+    fitting = (1 << (limit + 1)) - 1
+    for node in patterns:
+        fitting &= lengths(node, limit)
+    return (fitting >> least) << least
+
+
+def number_of(parts: tuple[Part, ...], *, whole: bool) -> Bounds:
+    """The range that all parts allow."""
+    lows = [(_exact(value), excluded) for value, excluded in _ends(parts, "minimum", "exclusiveMinimum")]
+    highs = [(_exact(value), excluded) for value, excluded in _ends(parts, "maximum", "exclusiveMaximum")]
+    low, above = max(lows, default=(None, False))
+    high, below = min(highs, key=lambda end: (end[0], not end[1]), default=(None, False))
+    multiples = tuple(part.schema["multipleOf"] for part in parts if "multipleOf" in part.schema)
+    return Bounds(low=low, high=high, above=above, below=below, whole=whole, multiples=multiples)
+
+
+def _ends(parts: tuple[Part, ...], plain: str, exclusive: str) -> list[tuple[int | float, bool]]:
+    return [(part.schema[word], word == exclusive) for part in parts for word in (plain, exclusive) if word in part.schema]
+
+
+def _exact(value: int | float) -> Fraction:
+    return Fraction(value)
+
+
+def positions_of(parts: tuple[Part, ...], path: str) -> tuple[Items, bool]:
+    """The array that all parts allow, and whether its items must differ. `contains` is met by the first items."""
+    least = max((int(part.schema.get("minItems", 0)) for part in parts), default=0)
+    most = _smallest(parts, "maxItems")
+    wanted = _contained(parts)
+    count = max([len(part.schema.get("prefixItems", ())) for part in parts] + [len(wanted)], default=0)
+    prefix = tuple(_at(parts, number, wanted, path) for number in range(count))
+    if any(part.schema.get("unevaluatedItems") is False and "items" not in part.schema for part in parts):
+        most = min(count, count if most is None else most)
+    unique = any(part.schema.get("uniqueItems") for part in parts)
+    return Items(prefix=prefix, rest=_at(parts, count, [], path), least=max(least, len(wanted)), most=most), unique
+
+
+def _contained(parts: tuple[Part, ...]) -> list[Any]:
+    wanted = []
+    for part in parts:
+        if "contains" in part.schema:
+            if "maxContains" in part.schema:
+                raise WorkerError(
+                    Code.INVALID_INPUT,
+                    f"the schema at {part.path} uses maxContains, which structured output cannot follow; leave it out",
+                )
+            wanted += [part.schema["contains"]] * int(part.schema.get("minContains", 1))
+    return wanted
+
+
+def _at(parts: tuple[Part, ...], number: int, wanted: list[Any], path: str) -> Conj:
+    """What must hold at one position. Past the prefixes that is the same everywhere."""
+    schemas = wanted[number : number + 1]
+    for part in parts:
+        prefix = part.schema.get("prefixItems", ())
+        if number < len(prefix):
+            schemas.append(prefix[number])
+        elif "items" in part.schema:
+            schemas.append(part.schema["items"])
+    return Conj(schemas=tuple(schemas), path=f"{path}/items")
+
+
+def members_of(parts: tuple[Part, ...], path: str, naming: Text | None, listed: tuple[str, ...]) -> Members | None:
+    """The object that all parts allow; None where required properties are forbidden. `naming`: what names of
+    further properties may look like (None: there are none), `listed`: further names that are known."""
+    required = _required(parts)
+    declared = dict.fromkeys(name for part in parts for name in part.schema.get("properties", ()))
+    names = tuple(dict.fromkeys((*declared, *sorted(required), *listed)))
+    named = [Member(name=name, value=_value(parts, name, path), required=name in required) for name in names]
+    if any(False in member.value.schemas for member in named if member.required):
+        return None
+    kept = tuple(member for member in named if False not in member.value.schemas)
+    least = max((int(part.schema.get("minProperties", 0)) for part in parts), default=0)
+    extras = _extras(parts, path, naming, names, more=least > len(kept)) if naming else ()
+    return Members(named=kept, extras=extras, least=least, most=_smallest(parts, "maxProperties"))
+
+
+def _required(parts: tuple[Part, ...]) -> set[str]:
+    """What must be there; what would be needed beside a property that may be there is simply needed too."""
+    names = {name for part in parts for name in part.schema.get("required", ())}
+    for part in parts:
+        for needed in part.schema.get("dependentRequired", {}).values():
+            names.update(needed)
+    return names
+
+
+def _value(parts: tuple[Part, ...], name: str, path: str) -> Conj:
+    """What must hold for the property `name`, by every part."""
+    schemas = []
+    for part in parts:
+        found = [part.schema["properties"][name]] if name in part.schema.get("properties", {}) else []
+        found += [each for pattern, each in _patterned(part) if re.search(pattern, name)]
+        schemas += found or ([part.schema["additionalProperties"]] if "additionalProperties" in part.schema else [])
+    return Conj(schemas=tuple(schemas), path=f"{path}/properties/{name}")
+
+
+def _patterned(part: Part) -> list[tuple[str, Any]]:
+    return list(part.schema.get("patternProperties", {}).items())
+
+
+def _extras(
+    parts: tuple[Part, ...], path: str, naming: Text, names: tuple[str, ...], *, more: bool
+) -> tuple[Extra, ...]:
+    """Kinds of further properties: one per pattern, for names that match no other, and one for the rest."""
+    patterns = tuple(dict.fromkeys(pattern for part in parts for pattern, _ in _patterned(part)))
+    nodes = {pattern: pattern_at(pattern, path) for pattern in patterns}
+    found = []
+    for pattern in (*patterns, *((None,) if _is_open(parts, names, more=more) else ())):
+        schemas = _extra_schemas(parts, pattern)
+        if False not in schemas:
+            others = tuple(node for other, node in nodes.items() if other != pattern)
+            name = Text(
+                least=naming.least,
+                most=naming.most,
+                patterns=naming.patterns + ((nodes[pattern],) if pattern else ()),
+                avoided=others,
+                names=names,
+            )
+            found.append(Extra(name=name, value=Conj(schemas=schemas, path=f"{path}/additionalProperties")))
+    return tuple(found)
+
+
+def _is_open(parts: tuple[Part, ...], names: tuple[str, ...], *, more: bool) -> bool:
+    """Whether names that nobody declared are offered: where a schema for them is given, where nothing is declared,
+    or where there must be more properties than are declared."""
+    given = [part.schema["additionalProperties"] for part in parts if "additionalProperties" in part.schema]
+    closed = any(part.schema.get("unevaluatedProperties") is False for part in parts)
+    return any(isinstance(each, Mapping) for each in given) or (not closed and (not names or more))
+
+
+def _extra_schemas(parts: tuple[Part, ...], pattern: str | None) -> tuple[Any, ...]:
+    schemas = []
+    for part in parts:
+        patterned = dict(_patterned(part))
+        if pattern in patterned:
+            schemas.append(patterned[pattern])
+        elif "additionalProperties" in part.schema:
+            schemas.append(part.schema["additionalProperties"])
+    return tuple(schemas)
+
+
+def _smallest(parts: tuple[Part, ...], keyword: str) -> int | None:
+    return min((int(part.schema[keyword]) for part in parts if keyword in part.schema), default=None)
