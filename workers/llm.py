@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from registry.schema import Card, Engine
 from registry.weights import DamagedWeights, Placed, placed, verify
-from workers.generate.asked import Asked, read, safer
+from workers.generate.asked import read, safer
 from workers.generate.prompt import fitted
 from workers.generate.writer import Job, Writer, Written
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError

@@ -133,6 +133,7 @@ def _t5(folder: Path) -> None:
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=False,
         n_positions=512,
+        initializer_factor=0.2,  # at 1 a random T5 repeats one token for ever
         decoder_start_token_id=words.id("<pad>"),
         pad_token_id=words.id("<pad>"),
         eos_token_id=words.id("</s>"),

@@ -12,7 +12,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from workers.generate.gguf_facts import Facts, read_facts
+from workers.generate.context import pool_tokens
+from workers.generate.gguf_facts import read_facts
 from workers.generate.llama_server import CALL_FAILED, LlamaCall, LlamaServer, ServerRefused
 from workers.generate.prompt import PLAIN_STOP, TemplateRefused, plain, rendered
 from workers.generate.writer import Job, Written, left_alone, too_late
@@ -20,11 +21,7 @@ from workers.memory import available_bytes
 from workers.modality import Batch, Code, Machine, Turn, WorkerError
 
 SLOTS = 4  # on a CPU more at a time write no faster together, but nobody waits for another's whole answer
-CACHE_BYTES = 512 << 20  # for the context of all slots together, unless the model's least context needs more
-LEAST_CONTEXT = 4096
-CACHE_SHARE = 4  # a context may take a quarter of what memory there is
 BATCH_TOKENS = 64
-ROUND_TO = 256  # llama.cpp's own step of a context
 TICK_S = 0.02  # between two looks at the deadline and at who left, where no token comes
 LEAST_LOGPROB = -20.0  # one token that was given no chance must not outweigh all others
 SAMPLERS = ["top_k", "top_p", "temperature"]
@@ -36,14 +33,15 @@ Event = Mapping[str, Any] | Exception | None
 def load_llama(path: Path, options: Options, machine: Machine, most_context: int | None) -> LlamaModel:
     """`options` are the variant's: n_ctx, threads, batch, mmap, slots. Raises DamagedWeights, WorkerError."""
     facts = read_facts(path)
+    slots = int(options.get("slots", SLOTS))
     trained = min(facts.context_tokens, most_context or facts.context_tokens)
     context = min(trained, int(options.get("n_ctx", trained)))
-    pool = pool_tokens(facts, context, int(options.get("slots", SLOTS)), available_bytes())
+    pool = pool_tokens(facts.cache_bytes, context, slots, available_bytes())
     try:
         server = LlamaServer(
             path,
             context_tokens=pool,
-            slots=int(options.get("slots", SLOTS)),
+            slots=slots,
             threads=int(options.get("threads", machine.threads)),
             batch=int(options.get("batch", BATCH_TOKENS)),
             mmap=bool(options.get("mmap", False)),
@@ -53,18 +51,7 @@ def load_llama(path: Path, options: Options, machine: Machine, most_context: int
         raise WorkerError(
             Code.MODEL_LOAD_FAILED, f"llama.cpp cannot load {path.name}; its reasons are in the worker's log"
         ) from error
-    return LlamaModel(server, min(context, pool), pool, int(options.get("slots", SLOTS)), facts.has_template)
-
-
-def pool_tokens(facts: Facts, context: int, slots: int, available: int | None) -> int:
-    """Tokens that all slots share: a full context for each where that fits in CACHE_BYTES; less, but LEAST_CONTEXT,
-    where memory has room for that; a quarter of what is available in any case."""
-    room = CACHE_BYTES if available is None else min(CACHE_BYTES, available // CACHE_SHARE)
-    least = min(context, LEAST_CONTEXT) * facts.cache_bytes
-    if available is not None and least <= available // CACHE_SHARE:
-        room = max(room, least)
-    tokens = min(context * slots, room // facts.cache_bytes)
-    return max(ROUND_TO, -(-tokens // ROUND_TO) * ROUND_TO)
+    return LlamaModel(server, min(context, pool), pool, slots, facts.has_template)
 
 
 @dataclass(kw_only=True, slots=True)
