@@ -27,6 +27,7 @@ ROOMS: Mapping[str, Room] = MappingProxyType(
         "toxicity": Room(module="workers.toxicity"),
         "classify": Room(module="workers.classify"),
         "ocr": Room(module="workers.ocr"),
+        "document": Room(module="workers.document"),
         "vision": Room(module="workers.vision"),
         "audio": Room(module="workers.audio"),
         "llm": Room(module="workers.llm"),

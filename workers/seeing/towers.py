@@ -118,7 +118,7 @@ class _Tower:
         return self.add("Reshape", state, self.add("Concat", counts, self.ints(self.shape.hidden), axis=0))
 
     def layers(self, state: str, counts: str, *, back_only: bool = False) -> str:
-        """The encoder, whose layers norm before they attend and before they think. `back_only`: a place attends to itself
+        """Layers that norm before they attend and before they think. `back_only`: each place attends to itself
         and those before it."""
         for number in range(self.shape.layers):
             at = f"{self.prefix}encoder.layers.{number}."
