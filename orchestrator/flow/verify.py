@@ -67,6 +67,7 @@ async def evidence(
         Evidence(
             earlier=tuple(earlier_replies),
             relevance=relevance,
+            relevance_by=card.id if card is not None and relevance is not None else None,
             mean_logprob=reply.mean_logprob,
             neighbours=_neighbours(decision, model_id),
             predicted=next((score.p_adequate for score in decision.scores if score.model_id == model_id), None),
@@ -86,13 +87,16 @@ def _neighbours(decision: Decision, model_id: str) -> float | None:
 
 
 def _reranker(deps: Deps, judge: Judge) -> Card | None:
-    """The one whose relevance the judge was calibrated with, where it can be called now and costs nothing."""
-    try:
-        card = deps.fleet.registry().get(judge.reranker)
-    except UnknownModel:
-        return None
-    callable_now = card.id not in deps.fleet.unavailable() and card.provider in deps.providers
-    return card if callable_now and Task.RERANK in card.tasks and card.billing is Billing.NONE else None
+    """The best whose relevance the judge can read, of those that can be called now and cost nothing."""
+    for name in judge.rerankers:
+        try:
+            card = deps.fleet.registry().get(name)
+        except UnknownModel:
+            continue
+        callable_now = card.id not in deps.fleet.unavailable() and card.provider in deps.providers
+        if callable_now and Task.RERANK in card.tasks and card.billing is Billing.NONE:
+            return card
+    return None
 
 
 async def _relevance(deps: Deps, card: Card, request: Request, reply: Reply) -> tuple[float | None, int, float]:

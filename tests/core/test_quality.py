@@ -244,6 +244,18 @@ def test_a_long_reply_far_from_its_question_is_about_something_else() -> None:
     assert calibrated(LONG, "Write something about flour", relevance=0.5) == 0.75
 
 
+def test_a_cross_encoder_that_was_not_measured_is_taken_at_its_word() -> None:
+    question, by = "What should I know of flour?", "ms-marco-minilm-l12-v2"
+    assert calibrated(LONG, question, relevance=0.98, relevance_by=by) == pytest.approx(0.75, abs=0.01)
+    assert calibrated(LONG, question, relevance=0.5, relevance_by=by) == pytest.approx(0.7125, abs=0.001)
+    assert calibrated(LONG, question, relevance=0.0, relevance_by=by) == pytest.approx(0.21, abs=0.005)
+
+
+def test_what_was_learned_of_one_rerankers_relevance_is_not_said_of_anothers() -> None:
+    other = calibrated(RIGHT, relevance=0.1, relevance_by="ms-marco-minilm-l12-v2")
+    assert other == calibrated(RIGHT)
+
+
 @pytest.mark.parametrize(
     ("expected", "ask", "text", "threshold"),
     [
@@ -263,7 +275,7 @@ def test_relevance_is_only_wanted_where_it_could_decide(expected: bool, ask: str
 
 
 def test_the_shipped_judge_says_how_often_it_accepts() -> None:
-    assert CALIBRATED.reranker == judge.reranker == "minilm-l6-builtin"
+    assert CALIBRATED.rerankers == judge.rerankers == ("ms-marco-minilm-l12-v2", "minilm-l6-builtin")
     assert 0.7 < CALIBRATED.accept_right < 0.9
     assert 0.4 < CALIBRATED.accept_wrong < 0.65
     assert CALIBRATED.agreed_wrong < 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib.resources import files
 from typing import Any
 
@@ -55,6 +56,13 @@ def test_each_set_of_evidence_has_its_own_row_of_weights() -> None:
 def test_an_answer_unlike_all_others_moves_no_further_than_the_clip() -> None:
     far, farther = ([size] + [0.0] * (len(traits.TRAITS) - 1) for size in (100.0, 1e9))
     assert plain().log_odds(far) == plain().log_odds(farther) == 5.0
+
+
+def test_a_measured_reranker_has_its_own_curve() -> None:
+    told = {"model": "m", "mean": 0.5, "deviation": 0.25, "match": [10.0, -5.0], "others": {"cross": [4.0, -2.0]}}
+    model = weighing.read(facts(relevance=told))
+    assert model.matches(1.0, "cross") == pytest.approx(1 / (1 + math.exp(-2)))
+    assert model.matches(0.5, "cross") == model.matches(0.5) == 0.5
 
 
 def test_a_reply_matches_its_ask_by_the_curve() -> None:

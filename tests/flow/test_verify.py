@@ -30,6 +30,7 @@ LONG = (
     "amount of flour. After a week it smells sour and is full of air, and you can bake with it."
 )
 RERANKER = "minilm-l6-builtin"
+CROSS_ENCODER = "ms-marco-minilm-l12-v2"
 
 
 def ranked(score: Any) -> Reply:
@@ -64,6 +65,13 @@ async def test_the_local_reranker_is_asked_how_near_a_long_reply_is_to_its_quest
     call = house.providers["builtin"].calls[0]
     assert (call.task, call.query, call.texts) == (Task.RERANK, QUESTION, (LONG,))
     assert call.timeout_s == RELEVANCE_TIMEOUT_S
+
+
+async def test_a_cross_encoder_is_asked_before_the_embedder_where_it_is_there() -> None:
+    house = build(local=ranked(0.98), builtin=ranked(0.83), up=UP | {CROSS_ENCODER})
+    found, _, _ = await evidence(house.deps, request(QUESTION), decision(), 0, said(), (), house.deps.judge)
+    assert (found.relevance, found.relevance_by) == (0.98, CROSS_ENCODER)
+    assert house.called() == [CROSS_ENCODER]
 
 
 @pytest.mark.parametrize(

@@ -40,12 +40,15 @@ class Evidence:
 
     earlier: tuple[Reply, ...] = ()
     relevance: float | None = None
+    relevance_by: str | None = None
     mean_logprob: float | None = None
     neighbours: float | None = None
     predicted: float | None = None
 
 
 NO_EVIDENCE = Evidence()
+CROSS_ENCODERS = ("ms-marco-minilm-l12-v2",)
+BUILTIN_RERANKER = "minilm-l6-builtin"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,9 +87,13 @@ class Judge:
         return self.weighing.version if self.weighing else "stated"
 
     @property
-    def reranker(self) -> str:
-        """The card whose relevance this judge was calibrated with."""
-        return self.weighing.relevance_by if self.weighing else "minilm-l6-builtin"
+    def rerankers(self) -> tuple[str, ...]:
+        """Cards whose relevance this judge can read, a cross-encoder before the one it was trained with."""
+        trained = self.weighing.relevance_by if self.weighing else BUILTIN_RERANKER
+        return (*(card for card in CROSS_ENCODERS if card != trained), trained)
+
+    def _trained_with(self, reranker: str | None) -> bool:
+        return self.weighing is not None and reranker in (None, self.weighing.relevance_by)
 
     @property
     def accept_right(self) -> float:
@@ -122,7 +129,7 @@ class Judge:
             log_odds = self.weighing.log_odds(
                 traits.traits(asked, ask, text, words),
                 agreement=agreeing,
-                relevance=evidence.relevance,
+                relevance=evidence.relevance if self._trained_with(evidence.relevance_by) else None,
                 neighbours=evidence.neighbours if evidence.predicted is None else None,
                 predicted=evidence.predicted,
             )
@@ -137,7 +144,7 @@ class Judge:
         if evidence.neighbours is not None:
             p = (p + evidence.neighbours) / 2
         if evidence.relevance is not None and self.weighing is not None and _near_means_right(asked, words):
-            p *= self.weighing.matches(evidence.relevance)
+            p *= self.weighing.matches(evidence.relevance, evidence.relevance_by)
         return weighing.logit(p)
 
 

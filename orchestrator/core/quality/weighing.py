@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.errors import InvalidInput
 from orchestrator.core.quality.traits import AGREEMENTS, TRAITS
 
 FORMAT = 1
+MISMATCHED = 0.05
+"""Stated: the share of replies in the field that are about something else."""
 CLIP = 2.5  # deviations: an answer unlike every labelled one must not be judged by one trait alone
 _MOST_LOGIT = 6.0
 
@@ -49,6 +51,8 @@ class Weighing:
     relevance_deviation: float
     match: tuple[float, float]
     rates: Mapping[str, float]
+    matches_by: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """As `match`, for other rerankers that were measured: card id → slope and intercept."""
 
     def log_odds(
         self,
@@ -76,9 +80,16 @@ class Weighing:
         parts = zip(read, self.mean, self.deviation, self.weights, strict=True)
         return sum(weight * _standard(value, mean, deviation) for value, mean, deviation, weight in parts)
 
-    def matches(self, relevance: float) -> float:
-        """P(the reply was written for this ask) by its relevance, where one in twenty is not."""
-        slope, intercept = self.match
+    def matches(self, relevance: float, by: str | None = None) -> float:
+        """P(the reply was written for this ask) by its relevance, where one in twenty is not. `by` names the reranker
+        (None: the one this was trained with); of one that was not measured, its score is taken at its word: the
+        probability that the text is relevant, were half of them so."""
+        if by in (None, self.relevance_by):
+            slope, intercept = self.match
+        elif by in self.matches_by:
+            slope, intercept = self.matches_by[by]
+        else:
+            return share(logit(relevance) + logit(1 - MISMATCHED))
         return share(slope * relevance + intercept)
 
 
@@ -129,6 +140,9 @@ def _weighing(facts: Mapping[str, Any]) -> Weighing:
         relevance_deviation=float(facts["relevance"]["deviation"]),
         match=(float(facts["relevance"]["match"][0]), float(facts["relevance"]["match"][1])),
         rates={name: float(value) for name, value in facts["rates"].items()},
+        matches_by={
+            name: (float(curve[0]), float(curve[1])) for name, curve in facts["relevance"].get("others", {}).items()
+        },
     )
 
 
