@@ -19,9 +19,9 @@ from workers.encoder.choice import Choice, chosen
 from workers.encoder.inputs import each_item, flag, invalid, require_labels, require_texts
 from workers.encoder.model import Model, forward, open_model
 from workers.encoder.pooling import Floats
-from workers.encoder.similarity import DESCRIPTION
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
+HYPOTHESIS = "This text is about {label}."
 ENTAILMENT, CONTRADICTION = "entailment", "contradiction"
 TEXT_TOKENS = 32  # at least so many must be left for the text beside a label and the special tokens
 
@@ -44,7 +44,7 @@ class _Call:
     multi_label: bool
 
     def pairs(self) -> Iterator[tuple[str, str]]:
-        return product(self.texts, (DESCRIPTION.format(label=label) for label in self.labels))
+        return product(self.texts, (HYPOTHESIS.format(label=label) for label in self.labels))
 
 
 def load(card: Card, machine: Machine) -> Inference:
@@ -88,7 +88,7 @@ def _call(model: Model, item: Item) -> _Call:
     texts, labels = require_texts(item, Task.CLASSIFY), require_labels(item)
     longest = model.reader.limit - TEXT_TOKENS
     for number, label in enumerate(labels):
-        if (tokens := model.reader.length(DESCRIPTION.format(label=label))) > longest:
+        if (tokens := model.reader.length(HYPOTHESIS.format(label=label))) > longest:
             raise invalid(f"options.labels[{number}] has {tokens} tokens, {model.id} takes {longest}; shorten it")
     return _Call(texts=texts, labels=labels, multi_label=flag(item, "multi_label"))
 

@@ -91,7 +91,7 @@ class Batch:
             raise WorkerError(
                 Code.TIMEOUT, "the deadline passed during inference; send less at once or allow more time"
             )
-        if all(self.stopped(number) for number in range(len(self.items))):
+        if self.items and all(self.stopped(number) for number in range(len(self.items))):
             raise WorkerError(Code.TIMEOUT, "nobody waits for this batch any more; it was stopped")
 
     def alone(self, number: int) -> Batch:

@@ -43,6 +43,27 @@ def fit_temperature(scores: ArrayLike, labels: ArrayLike) -> float:
     return float(np.exp((low + high) / 2.0))
 
 
+def fit_threshold(scores: ArrayLike, hits: ArrayLike) -> tuple[float, float]:
+    """(middle, spread) with which sigmoid((score − middle) / spread) gives the hits the highest likelihood.
+
+    Both (n,); hits are true or false. Newton's method on the two weights of a logistic regression; it needs
+    scores of hits and of misses that overlap. Raises ValueError otherwise.
+    """
+    given, truth = np.asarray(scores, dtype=np.float64).ravel(), np.asarray(hits, dtype=bool).ravel()
+    if given.shape != truth.shape or given[truth].size == 0 or given[~truth].size == 0:
+        raise ValueError(f"scores and hits are (n,) with both kinds of hits; got {given.shape} and {truth.shape}")
+    if given[truth].min() > given[~truth].max():
+        raise ValueError("every hit scores above every miss: any spread fits, give labelled texts that are harder")
+    inputs, weights = np.stack([given, np.ones_like(given)], axis=1), np.zeros(2)
+    for _ in range(100):
+        share = sigmoid(inputs @ weights)
+        slope = inputs.T @ (share - truth)
+        weights -= np.linalg.solve((inputs.T * (share * (1 - share))) @ inputs + 1e-12 * np.eye(2), slope)
+        if np.abs(slope).max() < 1e-9:
+            break
+    return float(-weights[1] / weights[0]), float(1 / weights[0])
+
+
 def calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
     """The expected calibration error: |accuracy − mean confidence| per bin of confidence, weighted by its rows."""
     given, truth = _checked(probabilities, labels)
