@@ -16,6 +16,7 @@ from workers.generate.context import pool_tokens
 from workers.generate.gguf_facts import read_facts
 from workers.generate.llama_server import CALL_FAILED, LlamaCall, LlamaServer, ServerRefused
 from workers.generate.prompt import PLAIN_STOP, TemplateRefused, plain, rendered
+from workers.generate.spoken import Spoken
 from workers.generate.writer import Job, Written, left_alone, too_late
 from workers.memory import available_bytes
 from workers.modality import Batch, Code, Machine, Turn, WorkerError
@@ -31,12 +32,13 @@ Event = Mapping[str, Any] | Exception | None
 
 
 def load_llama(path: Path, options: Options, machine: Machine, most_context: int | None) -> LlamaModel:
-    """`options` are the variant's: n_ctx, threads, batch, mmap, slots. Raises DamagedWeights, WorkerError."""
+    """`options` are the variant's: n_ctx, threads, batch, mmap, slots, exact. Raises DamagedWeights, WorkerError."""
     facts = read_facts(path)
     slots = int(options.get("slots", SLOTS))
     trained = min(facts.context_tokens, most_context or facts.context_tokens)
     context = min(trained, int(options.get("n_ctx", trained)))
-    pool = pool_tokens(facts.cache_bytes, context, slots, available_bytes())
+    exact = bool(options.get("exact", False))
+    pool = pool_tokens(facts.cache_bytes * (2 if exact else 1), context, slots, available_bytes())
     try:
         server = LlamaServer(
             path,
@@ -46,6 +48,7 @@ def load_llama(path: Path, options: Options, machine: Machine, most_context: int
             batch=int(options.get("batch", BATCH_TOKENS)),
             mmap=bool(options.get("mmap", False)),
             gpu=machine.device == "cuda",
+            exact=exact,
         )
     except RuntimeError as error:
         raise WorkerError(
@@ -56,12 +59,21 @@ def load_llama(path: Path, options: Options, machine: Machine, most_context: int
 
 @dataclass(kw_only=True, slots=True)
 class _Running:
+    """One answer being written. `found` once it is known what comes of it, though the server may not know yet."""
+
     job: Job
     call: LlamaCall
-    pieces: list[str] = field(default_factory=list)
+    spoken: Spoken
     logprobs: list[float] = field(default_factory=list)
-    last: Mapping[str, Any] | None = None
-    ended: WorkerError | None = None
+    found: Written | WorkerError | None = None
+
+    def end(self, finish_reason: str, output_tokens: int) -> None:
+        self.found = Written(
+            text=self.spoken.text,
+            finish_reason=finish_reason,
+            output_tokens=output_tokens,
+            mean_logprob=fsum(self.logprobs) / len(self.logprobs) if self.logprobs else None,
+        )
 
 
 class LlamaModel:
@@ -106,8 +118,10 @@ class LlamaModel:
                 running[job.number] = self._start(job, events)
             with contextlib.suppress(Empty):
                 number, event = events.get(timeout=TICK_S)
-                if _heard(running[number], event, batch):
+                if event is None or isinstance(event, Exception):
                     found[number] = _outcome(running.pop(number), event)
+                elif running[number].found is None:
+                    _heard(running[number], event, batch)
         return [found[job.number] for job in jobs]
 
     def _has_room(self, job: Job, running: Mapping[int, _Running]) -> bool:
@@ -121,7 +135,7 @@ class LlamaModel:
             target=_listen, args=(call, job.number, _body(job), events), name="llama answer", daemon=True
         )
         listening.start()
-        return _Running(job=job, call=call)
+        return _Running(job=job, call=call, spoken=Spoken(job.stop))
 
     def _look(
         self,
@@ -133,8 +147,8 @@ class LlamaModel:
         """Ends what is too late or not waited for; returns what still waits for a slot."""
         late = time.monotonic() > batch.deadline
         for number, each in running.items():
-            if each.ended is None and (late or batch.stopped(number)):
-                each.ended = too_late() if late else left_alone()
+            if each.found is None and (late or batch.stopped(number)):
+                each.found = too_late() if late else left_alone()
                 each.call.hang_up()
         for job in waiting:
             if late or batch.stopped(job.number):
@@ -153,38 +167,36 @@ def _listen(call: LlamaCall, number: int, body: Mapping[str, Any], events: Simpl
         call.close()
 
 
-def _heard(running: _Running, event: Event, batch: Batch) -> bool:
-    """Takes in one event; says its piece. True once this answer is over."""
-    if not isinstance(event, Mapping):
-        return True
-    if piece := event.get("content", ""):
-        running.pieces.append(piece)
-        if running.job.asked.stream and running.ended is None:
-            batch.say(running.job.number, piece)
+def _heard(running: _Running, event: Mapping[str, Any], batch: Batch) -> None:
+    """Takes in one event of an answer that goes on, and says its piece.
+
+    Stop strings are looked for here: llama.cpp loses the text that it holds back for them where an answer ends for
+    its length.
+    """
     told = (token.get("logprob") for token in event.get("completion_probabilities", ()))
     running.logprobs += [min(0.0, max(LEAST_LOGPROB, each)) for each in told if isinstance(each, int | float)]
-    if event.get("stop"):
-        running.last = event
-    return False
+    piece = running.spoken.add(event.get("content", ""))
+    if event.get("stop") and not running.spoken.stopped:
+        piece += running.spoken.rest()
+    if piece and running.job.asked.stream:
+        batch.say(running.job.number, piece)
+    if running.spoken.stopped:
+        running.end("stop", int(event["tokens_predicted"]))
+        running.call.hang_up()
+    elif event.get("stop"):
+        running.end("length" if event.get("stop_type") == "limit" else "stop", int(event["tokens_predicted"]))
 
 
-def _outcome(running: _Running, event: Event) -> Written | WorkerError:
-    last, job = running.last, running.job
-    if last is not None:
-        written = int(last["tokens_predicted"])
-        return Written(
-            text="".join(running.pieces),
-            finish_reason="length" if last.get("stop_type") == "limit" else "stop",
-            output_tokens=written,
-            mean_logprob=fsum(running.logprobs) / len(running.logprobs) if running.logprobs else None,
-        )
-    if running.ended is not None:
-        return running.ended
-    if isinstance(event, ServerRefused) and event.kind in ("invalid_request_error", "exceed_context_size_error"):
-        return WorkerError(Code.INVALID_INPUT, f"llama.cpp refuses the call: {event:.300}")
-    why = f": {event!r:.300}" if event is not None else " before its end"
+def _outcome(running: _Running, failed: Exception | None) -> Written | WorkerError:
+    """Of an answer whose call is over."""
+    if running.found is not None:
+        return running.found
+    if isinstance(failed, ServerRefused) and failed.kind in ("invalid_request_error", "exceed_context_size_error"):
+        return WorkerError(Code.INVALID_INPUT, f"llama.cpp refuses the call: {str(failed)[:300]}")
+    why = f": {failed!r:.300}" if failed is not None else " before its end"
     return WorkerError(
-        Code.INFERENCE_FAILED, f"llama.cpp broke off an answer of at most {job.max_tokens} tokens{why}; send it again"
+        Code.INFERENCE_FAILED,
+        f"llama.cpp broke off an answer of at most {running.job.max_tokens} tokens{why}; send it again",
     )
 
 
@@ -202,7 +214,6 @@ def _body(job: Job) -> dict[str, Any]:
         "top_k": asked.top_k,
         "min_p": 0.0,
         "samplers": SAMPLERS,
-        "stop": list(job.stop),
         "n_probs": 1,  # measured: costs nothing beside a token
         "cache_prompt": True,
     }

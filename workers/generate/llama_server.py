@@ -28,7 +28,8 @@ class LlamaServer:
     """A GGUF model with `slots` generations at a time on one pool of `context_tokens`.
 
     `batch` is how many tokens of prompts are read in one go: after each, other slots get their turn and a hung-up
-    call ends. On a CPU 64 reads as fast as 512 and hears a hang-up eight times sooner.
+    call ends. On a CPU 64 reads as fast as 512 and hears a hang-up eight times sooner. `exact`: attention in 32-bit
+    floats, for comparisons with other engines; it takes twice the memory.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class LlamaServer:
         batch: int,
         mmap: bool,
         gpu: bool,
+        exact: bool = False,
     ) -> None:
         """Raises RuntimeError where llama.cpp cannot load the file; its reasons go to stderr."""
         import xllamacpp  # noqa: PLC0415 - 100 MB of library, for who loads a GGUF model
@@ -58,6 +60,9 @@ class LlamaServer:
         modes = xllamacpp.llama_load_mode
         params.load_mode = modes.LLAMA_LOAD_MODE_MMAP if mmap else modes.LLAMA_LOAD_MODE_NONE
         params.n_gpu_layers = -1 if gpu else 0
+        if exact:
+            params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+            params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.fit_params = False  # the context is planned here
         params.cache_ram_mib, params.n_ctx_checkpoints = 0, 0  # up to 8 GB of old conversations otherwise
         params.ui = params.endpoint_slots = False

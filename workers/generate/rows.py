@@ -81,7 +81,7 @@ class Rows:
         if token in self._ends:
             row.finish_reason = "stop"
         else:
-            piece = row.spoken.add(self._bytes(token))
+            piece = row.spoken.add_bytes(self._bytes(token))
             if row.spoken.stopped:
                 row.finish_reason = "stop"
             elif row.written >= row.job.max_tokens:

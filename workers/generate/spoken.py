@@ -60,9 +60,12 @@ class Spoken:
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
 
-    def add(self, data: bytes) -> str:
+    def add_bytes(self, data: bytes) -> str:
+        """As `add`; what is no character yet waits for its other bytes."""
+        return self.add(self._decoder.decode(data))
+
+    def add(self, found: str) -> str:
         """The piece that can be said now; "" often. After `stopped` nothing more is to be added."""
-        found = self._decoder.decode(data)
         if self.strip_first_space and found:
             found, self.strip_first_space = found.removeprefix(" "), False
         self._held += found
