@@ -12,7 +12,7 @@ from workers.reading.quads import Pixels, Quad, size
 
 FIRST_SIDE = 1280  # pixels of the longer side at the first look
 MOST_GROWN = 2.0  # a small picture is enlarged by that much at the first look
-MOST_LOOKED_AT = 3_200_000  # pixels: about 500 MB while the network runs
+MOST_LOOKED_AT = 2_400_000  # pixels: about 500 MB while the network runs
 LEGIBLE = 14.0  # pixels: where a fifth of the lines is lower, the network misses and merges lines
 WANTED = 20.0  # pixels of a line that it finds best
 

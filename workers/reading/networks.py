@@ -26,8 +26,8 @@ MOST_LINES = 1000
 SHORTEST_SIDE = 3  # of a line's core, pixels of the detector
 LINE_HEIGHT = 48
 NARROWEST = 320  # the width that short lines are padded to, as in training
-WIDEST = 4800  # pixels at LINE_HEIGHT; a wider line is cut, its scores would fill the memory
-SEARCHED = 480  # how far from the end of a piece its cut is looked for
+WIDEST = 1920  # pixels at LINE_HEIGHT; a wider line is cut, its scores would fill the memory
+SEARCHED = 320  # how far from the end of a piece its cut is looked for
 
 
 class Reader(Protocol):
