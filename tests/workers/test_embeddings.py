@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from registry.load import load
 from registry.schema import Card, Prefixes, Task
 from registry.weights import packaged_folder
+from tests.tiny.encoders import MODELS
 from workers import embeddings
 from workers.modality import Batch, Code, Item, Machine, WorkerError
 
@@ -229,3 +230,156 @@ def test_a_card_with_other_dimensions_than_its_weights_is_refused(card: Card, fo
         embeddings.load(downloaded(card, dimensions=768), Machine(models_dir=tmp_path))
     assert told.value.code is Code.INVALID_CONFIG
     assert told.value.message == "downloaded: its card says 768 dimensions, its weights have 384"
+
+
+def test_vectors_are_those_of_sentence_transformers_on_the_same_folder(
+    encoder: embeddings.Encoder, folder: Path
+) -> None:
+    theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(folder), device="cpu")
+    texts = [*SENTENCES, "a much longer text about rivers and trade " * 20]
+    np.testing.assert_allclose(embed(encoder, *texts), theirs.encode(texts), atol=1e-5)
+
+
+NEAR = (
+    ("How do I reset my password?", "I forgot my login and cannot sign in."),
+    ("The train was late again.", "Our rail connection had a delay."),
+    ("A doctor examined the boy.", "The physician looked at the child."),
+    ("She is cooking pasta.", "A woman prepares noodles in the kitchen."),
+    ("The court found him guilty.", "He was convicted by the judge."),
+    ("It will rain tomorrow.", "The forecast says showers for the next day."),
+)
+
+
+def test_each_sentence_finds_its_paraphrase_among_all_others(encoder: embeddings.Encoder) -> None:
+    asked = embed(encoder, *(one for one, _ in NEAR))
+    told = embed(encoder, *(other for _, other in NEAR))
+    cosines = asked @ told.T
+    assert cosines.argmax(axis=1).tolist() == [0, 1, 2, 3, 4, 5]
+    assert cosines.argmax(axis=0).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.diag(cosines).min() > 0.45
+    assert cosines[~np.eye(6, dtype=bool)].max() < 0.25
+
+
+def options(encoder: embeddings.Encoder, task: Task, **given: Any) -> Any:
+    item = Item(texts=("rivers", "trade"), query="boats", options=given)
+    good, bad = embeddings.infer(encoder, Batch(task=task, items=(Item(texts=("a",), query="b"), item)))
+    assert not isinstance(good, WorkerError)
+    return bad
+
+
+def test_fewer_dimensions_keep_the_first_ones_at_length_one(encoder: embeddings.Encoder) -> None:
+    result = options(encoder, Task.EMBED, dimensions=64)
+    found = np.frombuffer(result["f32"], "<f4").reshape(result["shape"])
+    whole = embed(encoder, "rivers", "trade", "boats")[:, :64]
+    assert result["shape"] == [3, 64]
+    np.testing.assert_allclose(found, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        (Task.EMBED, {"dimensions": 385}, "options.dimensions is 385; minilm-l6-builtin has 384, ask for fewer"),
+        (Task.EMBED, {"dimensions": 0}, "options.dimensions must be a whole number from 1, got 0"),
+        (Task.EMBED, {"dimensions": "64"}, "options.dimensions must be a whole number from 1, got '64'"),
+        (Task.EMBED, {"dimensions": True}, "options.dimensions must be a whole number from 1, got True"),
+        (Task.RERANK, {"top_n": -1}, "options.top_n must be a whole number from 1, got -1"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    encoder: embeddings.Encoder, task: Task, given: dict[str, Any], said: str
+) -> None:
+    error = options(encoder, task, **given)
+    assert isinstance(error, WorkerError)
+    assert (error.code, error.message) == (Code.INVALID_INPUT, said)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (("fine", "a" * 10_000_000), "texts[1] has 10000000 characters, embed reads at most 200000; split it"),
+        (("half \ud83d",), "texts[0] holds half of a character (a lone surrogate) at 5; send UTF-8"),
+        ((b"bytes",), "texts[0] is of type bytes; embed reads texts"),
+    ],
+)
+def test_texts_that_cannot_be_read_are_refused_and_the_next_call_works(
+    encoder: embeddings.Encoder, texts: tuple[Any, ...], said: str
+) -> None:
+    (error,) = embeddings.infer(encoder, Batch(task=Task.EMBED, items=(Item(texts=texts),)))
+    assert isinstance(error, WorkerError)
+    assert (error.code, error.message) == (Code.INVALID_INPUT, said)
+    assert embed(encoder, "fine").shape == (1, 384)
+
+
+def test_how_many_texts_were_cut_is_told(encoder: embeddings.Encoder) -> None:
+    item = Item(texts=("word " * 254, "word " * 255, "short"), query="word " * 999)
+    (result,) = embeddings.infer(encoder, Batch(task=Task.EMBED, items=(item,)))
+    assert not isinstance(result, WorkerError)
+    assert result["truncated"] == 2
+    assert result["tokens"] == 256 + 256 + 3 + 256
+
+
+def test_an_empty_text_has_a_vector_too(encoder: embeddings.Encoder) -> None:
+    assert np.linalg.norm(embed(encoder, "")[0]) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with a tiny model of every embedding card."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for name in TINY:
+        (folder / name).mkdir()
+        MODELS[name](folder / name)
+    return folder
+
+
+TINY = {
+    "all-minilm-l6-v2": ("", ""),
+    "bge-small-en-v1.5": ("Represent this sentence for searching relevant passages: ", ""),
+    "multilingual-e5-small": ("query: ", "passage: "),
+    "gte-multilingual-base": ("", ""),
+    "bge-m3": ("", ""),
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_embedding_card_embeds_with_its_own_prefixes_and_pooling(tiny: Path, name: str) -> None:
+    """Expected: sentence-transformers, which reads the pooling from the model's own files."""
+    card = load().get(name)
+    model = embeddings.load(card, Machine(models_dir=tiny))
+    query, document = TINY[name]
+    item = Item(texts=("The kitten sleeps.", "Berlin and the old town"), query="What is science?")
+    (result,) = embeddings.infer(model, Batch(task=Task.EMBED, items=(item,)))
+    assert not isinstance(result, WorkerError)
+    found = np.frombuffer(result["f32"], "<f4").reshape(result["shape"])
+    texts = [document + text for text in item.texts] + [query + "What is science?"]
+    np.testing.assert_allclose(found, embed(bare(model), *texts), atol=2e-6)
+    assert result["shape"] == [3, card.dimensions]
+    if name != "gte-multilingual-base":  # its files name an architecture that needs code of the hub
+        theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(tiny / name), device="cpu")
+        np.testing.assert_allclose(found, theirs.encode(texts, normalize_embeddings=True), atol=1e-5)
+
+
+def bare(encoder: embeddings.Encoder) -> embeddings.Encoder:
+    return embeddings.Encoder(model=encoder.model, prefixes=Prefixes())
+
+
+def test_a_card_that_does_not_say_how_to_pool_follows_the_models_own_file(tiny: Path) -> None:
+    silent = load().get("bge-small-en-v1.5").model_copy(update={"pooling": None})
+    mean = silent.model_copy(update={"pooling": "mean"})
+    first, own, other = (
+        embeddings.load(each, Machine(models_dir=tiny)) for each in (load().get(silent.id), silent, mean)
+    )
+    np.testing.assert_array_equal(embed(bare(own), "science"), embed(bare(first), "science"))
+    assert np.abs(embed(bare(other), "science") - embed(bare(first), "science")).max() > 0.001
+
+
+def test_a_model_that_nobody_says_how_to_pool_is_refused(tiny: Path, tmp_path: Path) -> None:
+    name = "bge-small-en-v1.5"
+    copy = tmp_path / name
+    copy.mkdir()
+    for file in (tiny / name).iterdir():
+        if file.is_file():
+            os.link(file, copy / file.name)
+    with pytest.raises(WorkerError) as told:
+        embeddings.load(load().get(name).model_copy(update={"pooling": None}), Machine(models_dir=tmp_path))
+    assert told.value.message == f"{name}: neither its card nor its files say how to pool (mean or cls)"

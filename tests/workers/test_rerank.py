@@ -84,10 +84,11 @@ def test_a_long_document_loses_its_end_and_says_so_and_the_query_stays(model: Mo
 
 
 def test_a_query_that_leaves_no_room_for_a_document_is_refused(model: Model) -> None:
-    (error,) = ranked(model, Item(texts=("a",), query="rain " * 481))
+    good, error = ranked(model, Item(texts=("a",), query="the " * 480), Item(texts=("a",), query="the " * 481))
     assert isinstance(error, WorkerError)
     assert error.code is Code.INVALID_INPUT
-    assert "the query has 481 tokens" in error.message or "tokens, ms-marco-minilm-l12-v2 takes 480" in error.message
+    assert error.message == f"the query has 481 tokens, {NAME} takes 480 beside a document; shorten it"
+    assert good["tokens"] == 480 + 1 + 3
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
-"""VADER on its real lexicon."""
+"""VADER on its real lexicon, and the classifier's code on a tiny DistilBERT."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import transformers
 
 from registry.load import load
 from registry.schema import Task
+from tests.tiny.encoders import TEXTS, sst2
+from tests.tiny.encoders import toxicity as toxicity_model
 from workers import sentiment
 from workers.modality import Batch, Code, Item, Machine, WorkerError
 
@@ -60,3 +66,75 @@ def test_a_text_too_long_for_the_rules_is_refused_with_its_place(analyser: Any) 
 
 def test_no_text_is_refused(analyser: Any) -> None:
     assert str(read(analyser)) == "sentiment needs at least one text; `texts` is empty"
+
+
+NAME = "distilbert-sst2"
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / NAME).mkdir()
+    sst2(folder / NAME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(models_dir: Path) -> Any:
+    return sentiment.load(load().get(NAME), Machine(models_dir=models_dir))
+
+
+def by_transformers(folder: Path, ids: list[int]) -> Any:
+    """(negative, positive) of one window."""
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids])).logits[0].double().softmax(0).numpy()
+
+
+def test_a_classifiers_shares_are_those_of_transformers(classifier: Any, models_dir: Path) -> None:
+    result = read(classifier, *TEXTS)
+    for text, found in zip(TEXTS, result["results"], strict=True):
+        negative, positive = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids)
+        assert found["scores"] == pytest.approx({"negative": negative, "positive": positive}, abs=1e-5)
+        assert found["score"] == pytest.approx(positive - negative, abs=1e-5)
+        assert found["label"] == ("positive" if positive > negative else "negative")
+    assert len({round(found["score"], 4) for found in result["results"]}) == len(TEXTS)
+
+
+def test_a_long_text_is_read_to_its_end_window_by_window(classifier: Any, models_dir: Path) -> None:
+    text = (TEXTS[3] + " ") * 60 + (TEXTS[1] + " ") * 40
+    (encoding,) = classifier.reader.read([text])
+    windows = [encoding.ids, *(each.ids for each in encoding.overflowing)]
+    result = read(classifier, text)
+    shares = np.stack([by_transformers(models_dir / NAME, ids) for ids in windows])
+    negative, positive = np.average(shares, axis=0, weights=[len(ids) for ids in windows])
+    assert len(windows) > 2
+    assert result["tokens"] == sum(len(ids) for ids in windows)
+    assert result["results"][0]["score"] == pytest.approx(positive - negative, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ((), "sentiment needs at least one text; `texts` is empty"),
+        (("ok", "a" * 10_000_000), "texts[1] has 10000000 characters, sentiment reads at most 200000; split it"),
+        (("\udc00",), "texts[0] holds half of a character (a lone surrogate) at 0; send UTF-8"),
+    ],
+)
+def test_one_callers_mistake_is_that_callers_error(classifier: Any, texts: tuple[str, ...], said: str) -> None:
+    items = (Item(texts=TEXTS[:2]), Item(texts=texts), Item(texts=TEXTS[2:]))
+    first, bad, last = sentiment.infer(classifier, Batch(task=Task.SENTIMENT, items=items))
+    assert isinstance(bad, WorkerError)
+    assert (bad.code, bad.message) == (Code.INVALID_INPUT, said)
+    assert not isinstance(first, WorkerError)
+    assert not isinstance(last, WorkerError)
+    assert (len(first["results"]), len(last["results"])) == (2, len(TEXTS) - 2)
+
+
+def test_a_classifier_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    toxicity_model(tmp_path / NAME)
+    with pytest.raises(WorkerError) as told:
+        sentiment.load(load().get(NAME), Machine(models_dir=tmp_path))
+    assert told.value.code is Code.INVALID_CONFIG
+    assert told.value.message == f"{NAME} has the labels neutral, toxic; sentiment needs positive, negative"

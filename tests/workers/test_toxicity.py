@@ -1,4 +1,4 @@
-"""The word list: what it finds, what it leaves alone, and what its numbers mean."""
+"""The word list: what it finds and what its numbers mean; and the classifier's code on a tiny RoBERTa."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from registry.load import load
 from registry.schema import Task
+from tests.tiny.encoders import TEXTS, sst2
+from tests.tiny.encoders import toxicity as toxicity_model
 from workers import toxicity
 from workers.modality import Batch, Code, Item, Machine, WorkerError
 from workers.wordlist import WordList
@@ -68,3 +72,65 @@ def test_no_text_and_too_long_a_text_are_refused(words: WordList) -> None:
     assert isinstance(error, WorkerError)
     assert error.code is Code.INVALID_INPUT
     assert error.message == "texts[0] has 200001 characters, toxicity reads at most 200000; split it"
+
+
+NAME = "roberta-toxicity"
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / NAME).mkdir()
+    toxicity_model(folder / NAME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(models_dir: Path) -> Any:
+    return toxicity.load(load().get(NAME), Machine(models_dir=models_dir))
+
+
+def by_transformers(folder: Path, ids: list[int]) -> float:
+    """The share of `toxic` in one window."""
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return float(model(input_ids=torch.tensor([ids])).logits[0].double().softmax(0)[1])
+
+
+def test_a_classifiers_score_is_the_share_of_toxic_by_transformers(classifier: Any, models_dir: Path) -> None:
+    found = read(classifier, *TEXTS)["results"]
+    for text, each in zip(TEXTS, found, strict=True):
+        expected = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids)
+        assert each["score"] == pytest.approx(expected, abs=1e-5)
+        assert each["categories"] == {"toxic": pytest.approx(expected, abs=1e-5)}
+        assert each["toxic"] is (expected >= 0.5)
+    assert len({round(each["score"], 4) for each in found}) == len(TEXTS)
+
+
+def test_a_long_text_is_as_toxic_as_its_worst_window(classifier: Any, models_dir: Path) -> None:
+    text = "".join(each * 15 for each in TEXTS[:4])
+    (encoding,) = classifier.reader.read([text])
+    windows = [encoding.ids, *(each.ids for each in encoding.overflowing)]
+    shares = [by_transformers(models_dir / NAME, ids) for ids in windows]
+    result = read(classifier, text)
+    assert len(windows) > 2
+    assert max(shares) - min(shares) > 0.001
+    assert result["results"][0]["score"] == pytest.approx(max(shares), abs=1e-5)
+    assert result["tokens"] == sum(len(ids) for ids in windows)
+
+
+def test_one_callers_mistake_is_that_callers_error(classifier: Any) -> None:
+    items = (Item(texts=("fine",)), Item(texts=("\ud800",)), Item())
+    good, surrogate, nothing = toxicity.infer(classifier, Batch(task=Task.TOXICITY, items=items))
+    assert str(surrogate) == "texts[0] holds half of a character (a lone surrogate) at 0; send UTF-8"
+    assert str(nothing) == "toxicity needs at least one text; `texts` is empty"
+    assert not isinstance(good, WorkerError)
+
+
+def test_a_classifier_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    sst2(tmp_path / NAME)
+    with pytest.raises(WorkerError) as told:
+        toxicity.load(load().get(NAME), Machine(models_dir=tmp_path))
+    assert told.value.code is Code.INVALID_CONFIG
+    assert f"{NAME} has the labels NEGATIVE, POSITIVE; exactly one must be neutral or" in told.value.message
