@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -53,3 +54,12 @@ async def heard(provider: LocalQueueProvider, asked: Call) -> list[Delta]:
 def diary(data_dir: Path) -> list[str]:
     file = data_dir / "models" / "diary"
     return file.read_text().splitlines() if file.exists() else []
+
+
+async def until_noted(data_dir: Path, line: str, after: int = 0) -> list[str]:
+    """What was noted since, once the line is there."""
+    deadline = time.monotonic() + 20
+    while line not in (lines := diary(data_dir)[after:]):
+        assert time.monotonic() < deadline, lines
+        await asyncio.sleep(0.02)
+    return lines

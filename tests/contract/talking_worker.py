@@ -1,4 +1,4 @@
-"""`python -m tests.contract.talking_worker DATA_DIR VISIBILITY_TIMEOUT_S`: an llm worker that runs `talking`."""
+"""`python -m tests.contract.talking_worker DATA_DIR VISIBILITY_TIMEOUT_S`: a worker that runs `talking`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def main() -> int:
     settings = WorkerSettings(
         redis_url=os.environ["REDIS_URL"], data_dir=Path(sys.argv[1]), visibility_timeout_s=int(sys.argv[2])
     )
-    return work(settings, ["llm"], rooms={"llm": Room(module="tests.contract.talking")}, registry=registry())
+    return work(
+        settings, ["llm", "classify"], rooms={"llm": Room(module="tests.contract.talking")}, registry=registry()
+    )
 
 
 if __name__ == "__main__":

@@ -120,13 +120,36 @@ async def test_a_task_never_carries_more_than_32_callers(url: str, provider: Loc
     assert replies_pushed(url) - before == 3  # 32 + 32 + 6
 
 
-async def test_large_texts_are_sent_at_once_instead_of_waiting_for_others(
+async def test_a_caller_with_many_texts_is_sent_in_parts_and_answered_whole(
     url: str, provider: LocalQueueProvider
 ) -> None:
+    texts = [f"sentence number {number} about rivers, trade and weather" for number in range(150)]
     before = replies_pushed(url)
-    large = "word " * 220_000  # 1.1 MB: over the bound by itself
-    await asyncio.gather(*(provider.complete(call(large)) for _ in range(2)))
-    assert replies_pushed(url) - before == 2
+    whole = await provider.complete(call(*texts, query="which river?"))
+    assert replies_pushed(url) - before > 1
+    assert whole.data.shape == (151, 384)  # the query's vector is the last row
+    picked = [0, 77, 149]
+    alone = await provider.complete(call(*(texts[number] for number in picked), query="which river?"))
+    np.testing.assert_allclose(whole.data[[*picked, 150]], alone.data, atol=2e-6)
+
+
+async def test_documents_in_parts_are_ranked_as_one(provider: LocalQueueProvider) -> None:
+    documents = [f"Number {number}: " + "bread needs flour and water. " * 10 for number in range(40)]
+    documents[33] = "Berlin is the capital of Germany."
+    asked = call(*documents, task=Task.RERANK, query="Germany's capital?", options=Options(top_n=3))
+    best, *others = (await provider.complete(asked)).data
+    assert best["index"] == 33
+    assert [best["score"] > each["score"] for each in others] == [True, True]
+
+
+async def test_a_caller_with_one_text_is_not_kept_waiting_by_one_with_a_thousand(
+    provider: LocalQueueProvider,
+) -> None:
+    many = asyncio.create_task(provider.complete(call(*(f"sentence number {n}" for n in range(1000)))))
+    await asyncio.sleep(0.05)
+    assert (await provider.complete(call("only this one"))).data.shape == (1, 384)
+    assert not many.done()
+    assert (await many).data.shape == (1000, 384)
 
 
 async def test_one_callers_error_inside_a_batch_is_nobody_elses(url: str, provider: LocalQueueProvider) -> None:
@@ -161,11 +184,6 @@ async def test_a_model_whose_weights_are_absent_answers_with_what_to_bring(
     assert "put the files of BAAI/bge-small-en-v1.5 (Hugging Face) into" in str(error.value)
 
 
-async def test_a_queue_without_a_modality_answers_instead_of_hanging(provider: LocalQueueProvider) -> None:
-    with pytest.raises(InferenceFailed, match="classify has no worker on this installation yet"):
-        await provider.complete(call("a", task=Task.CLASSIFY, model="mdeberta-mnli-xnli"))
-
-
 async def test_what_can_never_be_sent_is_refused_before_it_is_sent(provider: LocalQueueProvider) -> None:
     with pytest.raises(CallRefused, match=r"half a character \(a lone surrogate at position 2\)"):
         await provider.complete(call("ab\ud800"))
@@ -196,8 +214,8 @@ async def test_the_fleet_knows_models_queues_and_what_is_missing(url: str) -> No
     await until(fleet, lambda: fleet.missing(cards.get(MINILM)) is None)
     assert fleet.missing(cards.get("vader")) is None
     assert str(fleet.missing(cards.get("bge-small-en-v1.5"))).startswith("bge-small-en-v1.5 has no weights here; ")
-    assert fleet.missing(cards.get("mdeberta-mnli-xnli")) == "classify has no worker on this installation yet"
-    assert fleet.missing(cards.get("openclip-vit-b-32")) == "vision has no worker on this installation yet"
+    lacks_weights = "mdeberta-mnli-xnli has no weights here; run `pennyroute models download mdeberta-mnli-xnli`"
+    assert str(fleet.missing(cards.get("mdeberta-mnli-xnli"))).startswith(lacks_weights)
     assert set(fleet.queues()) == set(SERVED)
     assert (fleet.queues()["ocr"]["workers"], fleet.queues()["ocr"]["length"]) == (1, 0)
     await fleet.close()

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import redis as blocking
 
 from orchestrator.adapters.providers.local_queue import LocalQueueProvider
 from orchestrator.core.errors import CallBroken, InferenceFailed
-from tests.contract.queue_talks import diary, heard, talk, talking_worker
+from tests.contract.queue_talks import diary, heard, talk, talking_worker, until_noted
 from tests.contract.talking_worker import registry
 
 pytestmark = pytest.mark.slow
@@ -45,3 +46,17 @@ async def test_a_stream_that_falls_silent_ends_with_the_calls_time(
     silent = r"talker fell silent after [123] pieces and did not end within 1\.5 s"
     with talking_worker(redis_url, tmp_path), pytest.raises(CallBroken, match=silent):
         await heard(bare_provider, talk(pieces=9, pause_s=0.05, die_at=3, timeout_s=1.5))
+
+
+async def test_a_worker_told_to_stop_finishes_what_it_runs_and_takes_its_announcement_back(
+    redis_url: str, tmp_path: Path, bare_provider: LocalQueueProvider
+) -> None:
+    with talking_worker(redis_url, tmp_path) as worker:
+        waiting = asyncio.create_task(bare_provider.complete(talk(pieces=40, pause_s=0.05)))
+        await until_noted(tmp_path, "batch of 1")
+        worker.terminate()
+        assert len(str((await waiting).text).split()) == 40
+        assert await asyncio.to_thread(worker.wait, 20) == 0
+    with blocking.Redis.from_url(redis_url) as client:
+        assert list(client.scan_iter("pennyroute:worker:*")) == []
+        assert client.hlen("unacked") == 0

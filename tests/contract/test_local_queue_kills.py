@@ -95,19 +95,6 @@ async def test_a_caller_of_a_killed_worker_is_told_when_its_time_is_up(
     await fleet.close()
 
 
-async def test_a_worker_told_to_stop_finishes_what_it_runs_and_takes_its_announcement_back(
-    redis_url: str, data_dir: Path, bare_provider: LocalQueueProvider
-) -> None:
-    with running_worker(redis_url, data_dir, ["embeddings"]) as worker:
-        waiting = await _with_work(redis_url, bare_provider, 60, 30.0)
-        worker.terminate()
-        assert (await waiting).data.shape == (60, 384)
-        assert await asyncio.to_thread(worker.wait, 20) == 0
-    with blocking.Redis.from_url(redis_url) as client:
-        assert list(client.scan_iter("pennyroute:worker:*")) == []
-        assert client.hlen("unacked") == 0
-
-
 async def test_api_and_worker_find_back_to_redis_after_every_connection_was_cut(
     redis_url: str, data_dir: Path, bare_provider: LocalQueueProvider
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,9 +10,11 @@ import pytest
 import redis as blocking
 
 from orchestrator.adapters.providers.local_queue import LocalQueueProvider
-from orchestrator.core.errors import CallBroken, CallTimedOut
+from orchestrator.core.errors import CallBroken, CallTimedOut, InferenceFailed
+from registry.schema import Task
 from tests.conftest import ServerUrls
-from tests.contract.queue_talks import diary, heard, talk, talking_worker
+from tests.contract.queue_calls import call
+from tests.contract.queue_talks import diary, heard, talk, talking_worker, until_noted
 from tests.contract.talking_worker import registry
 
 pytestmark = pytest.mark.slow
@@ -37,15 +38,6 @@ async def provider(url: str) -> AsyncIterator[LocalQueueProvider]:
     opened = LocalQueueProvider(url, registry())
     yield opened
     await opened.close()
-
-
-async def until_noted(data_dir: Path, line: str, after: int) -> list[str]:
-    """What was noted since, once the line is there."""
-    deadline = time.monotonic() + 20
-    while line not in (lines := diary(data_dir)[after:]):
-        assert time.monotonic() < deadline, lines
-        await asyncio.sleep(0.02)
-    return lines
 
 
 async def test_pieces_come_in_order_and_the_last_carries_the_whole_reply(provider: LocalQueueProvider) -> None:
@@ -155,3 +147,8 @@ async def test_nothing_is_left_in_redis_when_streams_are_over(url: str, provider
     with blocking.Redis.from_url(url) as client:
         left = {key.decode().split(":")[1] for key in client.scan_iter("pennyroute:*")}
     assert left.isdisjoint({"payload", "tries", "said"})  # notes to and from those who left earlier expire
+
+
+async def test_a_queue_without_a_modality_answers_instead_of_hanging(provider: LocalQueueProvider) -> None:
+    with pytest.raises(InferenceFailed, match="classify has no worker on this installation yet"):
+        await provider.complete(call("a", task=Task.CLASSIFY, model="mdeberta-mnli-xnli"))
