@@ -27,8 +27,10 @@ def learn_command(
     """Learn from labels how able each model is, and predict by it from now on.
 
     A model starts as able as its card states. Each label (`pennyroute label`, `POST /labels`) that knows the outcome of
-    its answer moves it: a few labels a little, many far. What was hard to ask counts less against it. The abilities
-    are part of the routing policy, so a running API follows within seconds, and every answer names the version.
+    its answer moves it: a few labels a little, many far. What was hard to ask counts less against it. Where labels of
+    several task classes are kept, each model also gets an ability per class, which starts from the card and the other
+    classes. The abilities are part of the routing policy, so a running API follows within seconds, and every answer
+    names the version.
 
     **Examples**
 
@@ -42,10 +44,17 @@ def learn_command(
         show_json([{name: getattr(each, name) for name in Learned.__dataclass_fields__} for each in learned])
         return
     rows = [
-        (each.model_id, f"{each.labels:,}", f"{each.stated:.0%}", f"{each.before:.0%}", f"{each.after:.0%}")
+        (
+            each.model_id,
+            each.topic or "all",
+            f"{each.labels:,}",
+            f"{each.stated:.0%}",
+            f"{each.before:.0%}",
+            f"{each.after:.0%}",
+        )
         for each in learned
     ]
-    screen().print(table(("model", "labels", "stated", "in force", "learned"), rows))
+    screen().print(table(("model", "class", "labels", "stated", "in force", "learned"), rows))
     if not learned:
         note("No label with a text is kept yet: `pennyroute label --help` says how to give one.")
     elif dry_run:

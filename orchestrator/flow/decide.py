@@ -91,7 +91,7 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
 async def _read(deps: Deps, request: Request, policy: RoutingPolicy) -> Read:
     predictor = await deps.policies.predictor(policy.scorer)
     reading = predictor.read(signals.ask_of(request))
-    read = read_as(signals.read(request), reading, predictor.version, policy)
+    read = read_as(signals.read(request), reading, predictor.version, policy, request.task_class)
     return replace(read, gains=await _gains(deps, request, read, policy)) if policy.contracts else read
 
 

@@ -13,9 +13,9 @@ from tests.samples import new_id, request
 ASK = "What is the capital of France?"
 
 
-async def judged(house: House, outcomes: dict[str, float], times: int) -> None:
+async def judged(house: House, outcomes: dict[str, float], times: int, task_class: str = "facts") -> None:
     for _ in range(times):
-        label = Label(id=new_id(), tenant="default", task_class="facts", text=ASK, outcomes=outcomes)
+        label = Label(id=new_id(), tenant="default", task_class=task_class, text=ASK, outcomes=outcomes)
         await house.deps.labels.add(label)
 
 
@@ -62,3 +62,34 @@ async def test_labels_without_a_text_and_models_without_a_card_teach_nothing() -
     await house.deps.labels.add(silent)
     await house.deps.labels.add(replace(silent, id=new_id(), text=ASK, outcomes={"unheard-of": 1.0}))
     assert list(await adapt(house.deps, registry(), "test")) == []
+
+
+async def test_a_model_that_fails_one_class_only_is_asked_first_in_the_others() -> None:
+    house = build()
+    await judged(house, {LOCAL: 0.0, MID: 1.0}, 40, "contracts")
+    await judged(house, {LOCAL: 1.0, MID: 1.0}, 40, "smalltalk")
+    learned = {(each.model_id, each.topic): each for each in await adapt(house.deps, registry(), "test")}
+    assert learned[LOCAL, "contracts"].after < 0.1
+    assert learned[LOCAL, "smalltalk"].after > 0.5
+    assert learned[LOCAL, None].labels == 80
+    first = {
+        task_class: (await decide(house.deps, request(ASK, task_class=task_class))).plan.rungs[0].model_id
+        for task_class in ("contracts", "smalltalk")
+    }
+    assert first == {"contracts": MID, "smalltalk": LOCAL}
+
+
+async def test_a_class_with_one_label_stays_near_the_rest() -> None:
+    house = build()
+    await judged(house, {LOCAL: 1.0}, 40, "smalltalk")
+    await judged(house, {LOCAL: 0.0}, 1, "contracts")
+    learned = {each.topic: each for each in await adapt(house.deps, registry(), "test")}
+    assert learned["contracts"].after > 0.4
+    assert learned["contracts"].stated > learned["contracts"].after
+
+
+async def test_one_class_alone_needs_no_ability_of_its_own() -> None:
+    house = build()
+    await judged(house, {LOCAL: 1.0}, 40)
+    assert [each.topic for each in await adapt(house.deps, registry(), "test")] == [None]
+    assert (await house.deps.policies.current()).topics == {}

@@ -47,7 +47,7 @@ def asked_of(
 ) -> Asked:
     """What a choice among these cards is made from. A paid card without a price gets no score, as in service; `judge`
     is the version of the one that would grade the answers."""
-    read = read_as(known.features, known.reading, known.scorer, policy)
+    read = read_as(known.features, known.reading, known.scorer, policy, known.request.task_class)
     return Asked(
         request=known.request,
         read=read,

@@ -69,6 +69,8 @@ class RoutingPolicy:
     """Version of the artefact that reads texts; None is the shipped one."""
     abilities: Mapping[str, float] = field(default_factory=dict)
     """Model id → log-odds of an adequate answer to an average query, learned from labels."""
+    topics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Task class → the same for its requests alone: a prior of its topic, learned from its labels."""
     contracts: tuple[Contract, ...] = ()
     rules: tuple[Rule, ...] = ()
     switch_factor: float = 3.0
@@ -115,6 +117,9 @@ class RoutingPolicy:
         plain["task_order"] = {str(k): list(v) for k, v in self.task_order.items()}
         for name in ("tier_strength", "slack", "abilities"):
             plain[name] = {str(k): v for k, v in plain[name].items()}
+        plain["topics"] = {str(k): dict(v) for k, v in self.topics.items()}
+        if not self.topics:
+            del plain["topics"]  # so that a policy without any keeps the version it had before there were any
         plain["agree_rates"] = list(self.agree_rates)
         plain["contracts"] = [contract.as_dict() for contract in self.contracts]
         plain["rules"] = [rule.as_dict() for rule in self.rules]

@@ -48,6 +48,8 @@ class Read:
     scorer: str
     complexity: Complexity
     hardness: float
+    topic: str | None = None
+    """Its task class, else its complexity: labels are kept by it."""
     neighbours: Sequence[Neighbour] = ()
     gains: Mapping[str, float] = field(default_factory=dict)
     """What other artefacts read, by version: a contract is scored by the one that certified it."""
@@ -57,12 +59,20 @@ class Read:
         return self.reading.gain if scorer == self.scorer else self.gains.get(scorer)
 
 
-def read_as(features: Features, reading: Reading, scorer: str, policy: RoutingPolicy) -> Read:
+def read_as(
+    features: Features, reading: Reading, scorer: str, policy: RoutingPolicy, task_class: str | None = None
+) -> Read:
     """The class is read off the same hardness the score uses. Brand beats creative beats hardness; tools are never
     simple."""
     hard = min(1.0, max(0.0, difficulty(features) - policy.trust * reading.ease / _WEIGHT))
+    complexity = _class(features, hard, policy)
     return Read(
-        features=features, reading=reading, scorer=scorer, complexity=_class(features, hard, policy), hardness=hard
+        features=features,
+        reading=reading,
+        scorer=scorer,
+        complexity=complexity,
+        hardness=hard,
+        topic=task_class or complexity,
     )
 
 
@@ -113,9 +123,10 @@ def stated_latency_ms(card: Card, output_tokens: int) -> float:
     return _MS_FIRST_TOKEN + per_token_ms * output_tokens
 
 
-def ability_of(card: Card, policy: RoutingPolicy) -> float:
-    """Log-odds: learned from labels, else as stated."""
-    learned = policy.abilities.get(card.id)
+def ability_of(card: Card, policy: RoutingPolicy, topic: str | None = None) -> float:
+    """Log-odds: learned from labels of this topic, else from any, else as stated."""
+    learned = policy.topics.get(topic, policy.abilities).get(card.id) if topic else None
+    learned = policy.abilities.get(card.id) if learned is None else learned
     return stated_ability(card, policy) if learned is None else learned
 
 
@@ -137,7 +148,7 @@ def seen(neighbours: Sequence[Neighbour], model_id: str) -> tuple[int, int]:
 
 
 def _p_adequate(card: Card, read: Read, policy: RoutingPolicy) -> float:
-    able = ability_of(card, policy)
+    able = ability_of(card, policy, read.topic)
     if read.complexity is Complexity.CREATIVE and Capability.CREATIVE in card.capabilities:
         able += _CREATIVE_GAIN
     p = share(_odds(able, read, policy))
