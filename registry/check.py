@@ -67,6 +67,7 @@ def findings(registry: Registry, today: date, installed_prices: InstalledPrices 
         found += _stale(card, today)
         found += _retired(card, today)
         found += _bad_fallback(card, registry)
+        found += _unloadable(card)
         found += _drift(card, today, prices) if prices else ()
     return found
 
@@ -176,6 +177,22 @@ def _bad_fallback(card: Card, registry: Registry) -> Iterator[Finding]:
             level=Level.ERROR,
             message=f"fallback {below.id} must share a task and stand on a lower tier than {card.tier}",
         )
+
+
+def _unloadable(card: Card) -> Iterator[Finding]:
+    """A card of our own workers must say what runs its weights, and a gated one where its licence stands."""
+    told = []
+    if card.hub_id is not None and card.queue is not None and not card.variants:
+        told.append(("variants", "its weights have no variant; say format and engine of at least one"))
+    told += [
+        (f"variants.{variant.name}.engine", f"format {variant.format} has no engine of its own; name one")
+        for variant in card.variants
+        if card.queue is not None and variant.runs_on is None
+    ]
+    if card.gated and card.licence_url is None:
+        told.append(("licence_url", "it is gated; name the page with the licence that must be accepted"))
+    for field, message in told:
+        yield Finding(card_id=card.id, field=field, level=Level.ERROR, message=message)
 
 
 def _drift(card: Card, today: date, listed: InstalledPrices) -> Iterator[Finding]:

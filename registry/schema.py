@@ -35,7 +35,8 @@ __all__ = [
 class Variant(Frozen):
     """One form in which a model's weights are kept and run."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+    """What it is chosen by, and its folder's name: Q4_K_M, fp16, int8, …"""
     format: Literal["onnx", "safetensors", "gguf", "ctranslate2", "paddle", "package", "api"]
     hub_id: str | None = None
     """Where these files lie when it is not the card's own hub_id."""
@@ -170,6 +171,20 @@ def _contradictions(card: Card) -> Iterator[str]:
         yield f"package is written as name==version, got {card.package!r}"
     if card.fallback == card.id:
         yield "fallback names the card itself"
+    yield from _variant_contradictions(card)
+
+
+def _variant_contradictions(card: Card) -> Iterator[str]:
+    names = [variant.name for variant in card.variants]
+    if len(set(names)) < len(names):
+        yield f"variants need different names, got {', '.join(names)}"
+    for variant in card.variants:
+        for file in variant.files or ():
+            if file.startswith("/") or "\\" in file or ".." in file.split("/"):
+                yield f"variants.{variant.name}: {file!r} leaves its folder"
+        strangers = sorted(set(variant.sha256) - set(variant.files or ()))
+        if strangers:
+            yield f"variants.{variant.name}: sha256 names {', '.join(strangers)}, which is none of its files"
 
 
 def _price_contradictions(prices: tuple[Price, ...]) -> Iterator[str]:

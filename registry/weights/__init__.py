@@ -27,6 +27,7 @@ from registry.weights.manifest import FileFacts, Manifest, manifest_of
 from registry.weights.placing import (
     Placed,
     every_placed,
+    is_gated,
     licence_page,
     local_folder,
     missing,
@@ -64,6 +65,7 @@ __all__ = [
     "every_placed",
     "file_bytes",
     "forget_pin",
+    "is_gated",
     "is_whole",
     "licence_page",
     "local_folder",

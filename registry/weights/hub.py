@@ -19,6 +19,7 @@ from registry.weights.errors import GatedModel, HubRefused, HubUnreachable, Miss
 from registry.weights.folders import safe_name
 
 TIMEOUT_S = 30.0
+PIECE_BYTES = 1 << 20  # what a cut loses at most, and how often a bar moves; the library's own is 10 MB
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 Heard = Callable[[int], None]
 
@@ -64,7 +65,7 @@ def fetch(card: Card, at: Listing, file: RemoteFile, to: Path, heard: Heard) -> 
         have = 0
     library = _library()
     url = library.hf_hub_url(at.hub_id, file.name, revision=at.revision, endpoint=library.HfApi().endpoint)
-    with _translated(card, at.hub_id, at.revision), to.open("ab") as out, _quiet():
+    with _translated(card, at.hub_id, at.revision), to.open("ab") as out, _quiet_and_fine():
         library.file_download.http_get(
             url,
             _Counted(out, heard),
@@ -124,15 +125,18 @@ class _NoBar:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Its warnings of tries that fail would tear a progress bar apart; the last error is told by ours."""
-    log = logging.getLogger("huggingface_hub")
-    before = log.level
+def _quiet_and_fine() -> Iterator[None]:
+    """For one transfer: no warnings of tries that fail (they tear a bar apart; the last error is told by ours), and
+    smaller pieces. Both are settings of the whole library, so they are put back."""
+    log, constants = logging.getLogger("huggingface_hub"), _library().constants
+    level, piece_bytes = log.level, constants.DOWNLOAD_CHUNK_SIZE
     log.setLevel(logging.ERROR)
+    constants.DOWNLOAD_CHUNK_SIZE = PIECE_BYTES
     try:
         yield
     finally:
-        log.setLevel(before)
+        log.setLevel(level)
+        constants.DOWNLOAD_CHUNK_SIZE = piece_bytes
 
 
 @contextmanager

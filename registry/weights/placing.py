@@ -66,10 +66,9 @@ def every_placed(card: Card, models_dir: Path) -> list[Placed]:
         return []
     found = [Placed(folder=each, variant=variant) for variant, each in _own_folders(card, models_dir)]
     names = set(names_in(folder)) - {f"{each.folder.name}/{name}" for each in found for name in names_in(each.folder)}
-    taken = {each.variant for each in found}
     if not card.variants:
         return [Placed(folder=folder, variant=None)] if names else []
-    return [*found, *_loose(card, folder, names, {variant.name for variant in taken if variant})]
+    return [*found, *_loose(card, folder, names, {each.variant.name for each in found if each.variant})]
 
 
 def missing(card: Card, models_dir: Path) -> str | None:
@@ -89,9 +88,15 @@ def missing(card: Card, models_dir: Path) -> str | None:
 def how_to_get(card: Card, folder: Path) -> str:
     """Which command, or which files, bring this card's weights."""
     if any(variant.hub_id or card.hub_id for variant in card.variants):
-        first = f"accept its licence at {licence_page(card)}, then " if card.gated else ""
+        first = f"accept its licence at {licence_page(card)}, then " if is_gated(card, None) else ""
         return f"{first}run `pennyroute models download {card.id}`, or put the files of {source(card)} into {folder}"
     return f"put the files of {source(card)} into {folder}"
+
+
+def is_gated(card: Card, variant: Variant | None) -> bool:
+    """Whether this variant (None: every one of the card) lies in the repository that asks for a licence first."""
+    own = [each.hub_id in (None, card.hub_id) for each in ([variant] if variant else card.variants)]
+    return card.gated and all(own)
 
 
 def licence_page(card: Card) -> str:

@@ -79,14 +79,16 @@ class Transfer:
     def _bring(self, file: RemoteFile, path: Path) -> None:
         part = path.with_name(f"{path.name}.part")
         before = self._bytes
-        try:
+        for last in (False, True):  # what came broken on the way is brought once more, from the start
             self._fetch(file, part)
-            self._judge(file, part)
-        except DamagedWeights:
-            part.unlink(missing_ok=True)
-            self._bytes = before
-            self._fetch(file, part)  # once more from the start: what came was broken on the way
-            self._judge(file, part)
+            try:
+                self._judge(file, part)
+                break
+            except DamagedWeights:
+                part.unlink()
+                self._bytes = before
+                if last:
+                    raise
         part.replace(path)
 
     def _fetch(self, file: RemoteFile, part: Path) -> None:

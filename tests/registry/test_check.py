@@ -12,6 +12,7 @@ from tests.registry.cards import a_price, local, paid
 
 TODAY = date(2026, 11, 20)
 SOURCE = "genai-prices 0.2.3: anthropic/paid-1"
+WHOLE = {"name": "Q4_K_M", "format": "gguf", "files": ("a.gguf",), "bytes": 1, "sha256": {"a.gguf": "0" * 64}}
 
 
 def nothing_listed(provider: str, model: str, at: datetime) -> Price | None:
@@ -31,7 +32,7 @@ def judged(*cards: Card, today: date = TODAY, listed: Any = nothing_listed) -> l
 
 
 def test_an_unknown_fact_is_unverified() -> None:
-    found = findings(registry_of(local()), TODAY, nothing_listed)
+    found = findings(registry_of(local(variants=(WHOLE,))), TODAY, nothing_listed)
     assert [(finding.field, finding.level) for finding in found] == [
         ("quality_prior", Level.UNVERIFIED),
         ("licence", Level.UNVERIFIED),
@@ -71,7 +72,7 @@ def test_a_model_that_retires_within_a_month_is_told_and_one_that_is_gone_is_an_
 
 
 def test_a_fallback_on_the_same_tier_is_an_error() -> None:
-    (found,) = judged(local(fallback="other"), local(id="other"))
+    (found,) = judged(local(fallback="other", variants=(WHOLE,)), local(id="other", variants=(WHOLE,)))
     assert (found.level, found.message) == (
         Level.ERROR,
         "fallback other must share a task and stand on a lower tier than local",
@@ -79,9 +80,28 @@ def test_a_fallback_on_the_same_tier_is_an_error() -> None:
 
 
 def test_a_fallback_that_does_another_task_is_an_error() -> None:
-    other = local(id="other", tier="builtin", tasks=("sentiment",), queue="sentiment")
-    (found,) = judged(local(fallback="other"), other)
+    other = local(id="other", tier="builtin", tasks=("sentiment",), queue="sentiment", variants=(WHOLE,))
+    (found,) = judged(local(fallback="other", variants=(WHOLE,)), other)
     assert found.field == "fallback"
+
+
+def test_a_card_of_the_hub_without_a_variant_is_an_error() -> None:
+    (found,) = judged(local())
+    assert (found.level, found.field) == (Level.ERROR, "variants")
+    assert found.message == "its weights have no variant; say format and engine of at least one"
+
+
+def test_a_gated_card_without_its_licence_page_is_an_error() -> None:
+    (found,) = judged(local(variants=(WHOLE,), gated=True))
+    assert (found.level, found.field) == (Level.ERROR, "licence_url")
+
+
+def test_a_variant_that_nothing_runs_is_an_error() -> None:
+    (found,) = judged(local(variants=({**WHOLE, "format": "api"},)))
+    assert (found.field, found.message) == (
+        "variants.Q4_K_M.engine",
+        "format api has no engine of its own; name one",
+    )
 
 
 def test_a_price_that_differs_from_the_library_is_drift() -> None:

@@ -85,6 +85,22 @@ def test_a_contradiction_is_refused(make: Any, changes: dict[str, Any], message:
     assert refusal(make, **changes) == f"Value error, {message}"
 
 
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        (({"name": "a", "format": "gguf"},) * 2, "variants need different names, got a, a"),
+        (({"name": "a", "format": "gguf", "files": ("../a",)},), "variants.a: '../a' leaves its folder"),
+        (({"name": "a", "format": "gguf", "files": ("/etc/a",)},), "variants.a: '/etc/a' leaves its folder"),
+        (
+            ({"name": "a", "format": "gguf", "files": ("a",), "sha256": {"b": "0"}},),
+            "variants.a: sha256 names b, which is none of its files",
+        ),
+    ],
+)
+def test_variants_that_contradict_each_other_are_refused(variants: Any, message: str) -> None:
+    assert message in refusal(local, variants=variants)
+
+
 def test_all_contradictions_are_told_at_once() -> None:
     message = refusal(local, queue=None, fallback="local")
     assert message == (
