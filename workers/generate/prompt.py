@@ -60,7 +60,7 @@ def rendered(turns: Turns, template: Callable[[Turns], str]) -> str:
 
 
 def folded(turns: Turns) -> list[Turn]:
-    """System turns as the first words of the first user turn."""
+    """System turns as the first words of the first user turn, a line of their own, as llama.cpp writes them."""
     system = "\n\n".join(turn.content for turn in turns if turn.role == "system")
     others = [turn for turn in turns if turn.role != "system"]
     first = next((number for number, turn in enumerate(others) if turn.role == "user"), None)
@@ -68,7 +68,7 @@ def folded(turns: Turns) -> list[Turn]:
         return others
     if first is None:
         return [Turn(role="user", content=system), *others]
-    whole = Turn(role="user", content=f"{system}\n\n{others[first].content}")
+    whole = Turn(role="user", content=f"{system}\n{others[first].content}")
     return [*others[:first], whole, *others[first + 1 :]]
 
 
