@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from workers.constrain.formats import FORMATS
@@ -50,6 +51,7 @@ def pattern_at(pattern: str, path: str) -> Node:
         ) from error
 
 
+@lru_cache(maxsize=1024)
 def fitting_lengths(patterns: tuple[Node, ...], least: int, most: int | None) -> int:
     """Bit n: strings of n characters may match every pattern. Lengths below `least` and above `most` are left out."""
     limit = min(MOST_LENGTH, least + 512 if most is None else most)

@@ -151,32 +151,35 @@ def _apart(low: str, high: str) -> Iterator[list[str]]:
 
 def _multiples(bounds: Bounds) -> list[str]:
     """The texts of the multiples of every divisor, nearest to zero first, as many as are offered."""
-    step = math.lcm(*(Fraction(repr(each)).numerator for each in bounds.multiples)) * Fraction(
-        1, math.gcd(*(Fraction(repr(each)).denominator for each in bounds.multiples))
-    )
+    step = _common([Fraction(repr(each)) for each in bounds.multiples])
     if bounds.whole:
         step = Fraction(step.numerator)
-    low = -math.inf if bounds.low is None else math.ceil(bounds.low / step)
-    high = math.inf if bounds.high is None else math.floor(bounds.high / step)
-    near = 0 if low <= 0 <= high else low if low > 0 else high
-    texts: list[str] = []
+    low = None if bounds.low is None else math.ceil(bounds.low / step)
+    high = None if bounds.high is None else math.floor(bounds.high / step)
+    near = low if low is not None and low > 0 else high if high is not None and high < 0 else 0
+    places = next((places for places in range(_MOST_PLACES * 2) if (step * 10**places).denominator == 1), None)
+    if places is None:
+        return []
+    unit, texts = int(step * 10**places), []
     for distance in range(2 * MOST_MULTIPLES):
-        for count in dict.fromkeys((int(near) + distance, int(near) - distance)):
-            text = _plain(count * step)
-            if low <= count <= high and text and allowed(text, bounds):
-                texts.append(text)
-        if len(texts) >= MOST_MULTIPLES:
+        around = dict.fromkeys((near + distance, near - distance))
+        within = [count for count in around if (low is None or count >= low) and (high is None or count <= high)]
+        texts += [text for text in (_decimal(count * unit, places) for count in within) if allowed(text, bounds)]
+        if not within or len(texts) >= MOST_MULTIPLES:
             break
     return texts
 
 
-def _plain(value: Fraction) -> str:
-    """A terminating decimal without an exponent; "" where it does not terminate within 30 places."""
-    places = next((places for places in range(31) if (value * 10**places).denominator == 1), None)
-    if places is None:
-        return ""
-    digits = str(abs(int(value * 10**places))).zfill(places + 1)
-    return ("-" if value < 0 else "") + _pointed(list(digits), places)
+def _common(divisors: list[Fraction]) -> Fraction:
+    """The least number that all of them divide."""
+    whole = math.lcm(*(each.numerator for each in divisors))
+    return Fraction(whole, math.gcd(*(each.denominator for each in divisors)))
+
+
+def _decimal(scaled: int, places: int) -> str:
+    """`scaled` × 10^-places, without an exponent and without zeros at the end."""
+    text = _pointed(list(str(abs(scaled)).zfill(places + 1)), places)
+    return ("-" if scaled < 0 else "") + (text.rstrip("0").rstrip(".") if places else text)
 
 
 def allowed(text: str, bounds: Bounds) -> bool:

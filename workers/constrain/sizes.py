@@ -34,6 +34,7 @@ class Sizes:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._places = self._reachable()
+        self._plain: dict[int, float] = {}
         self._least = self._smallest()
         self._most: dict[str, float] = {}
         self._weights: dict[str, float] = {}
@@ -43,23 +44,19 @@ class Sizes:
         """What one value at this place needs; infinite where nothing fits."""
         return self._least[place.key]
 
+    def possible(self, place: Conj) -> bool:
+        """Whether anything fits this place."""
+        return self.least(place) < math.inf
+
     def least_of(self, branch: Branch) -> float:
         """The same for one branch."""
-        match branch:
-            case Values(texts=texts):
-                return max(len(text.encode()) for text in texts)
-            case Text():
-                return least_bytes(branch)
-            case Number(bounds=bounds):
-                digits = number_texts(bounds)
-                return math.inf if digits is None else digits.most_bytes
-            case Distinct(texts=texts, least=least):
-                longest = sorted((len(text.encode()) for text in texts), reverse=True)
-                return 2 + sum(longest[: max(1, least)]) + max(0, least - 1)
-            case Items():
-                return self._least_items(branch)
-            case Members():
-                return self._least_members(branch)
+        if isinstance(branch, Items):
+            return self._least_items(branch)
+        if isinstance(branch, Members):
+            return self._least_members(branch)
+        if id(branch) not in self._plain:  # the reading keeps its branches, so an id stays one branch's
+            self._plain[id(branch)] = _least_plain(branch)
+        return self._plain[id(branch)]
 
     def most(self, place: Conj) -> float:
         """What the longest value takes, as the schema itself bounds it; infinite where it does not."""
@@ -118,10 +115,12 @@ class Sizes:
             case Text():
                 return 120
             case Items(prefix=prefix, rest=rest):
-                return 2 + sum(self.comfort(each) + 1 for each in prefix) + 3 * (self.comfort(rest) + 1)
+                several = [*prefix, rest, rest, rest]
+                return 2 + sum(self.comfort(each) + 1 for each in several if self.possible(each))
             case Members(named=named, extras=extras):
-                own = sum(name_bytes(each.name) + self.comfort(each.value) + 1 for each in named)
-                return 2 + own + sum(3 * (24 + self.comfort(each.value)) for each in extras)
+                there = [each for each in named if self.possible(each.value)]
+                own = sum(name_bytes(each.name) + self.comfort(each.value) + 1 for each in there)
+                return 2 + own + sum(3 * (24 + self.comfort(each.value)) for each in extras if self.possible(each.value))
         return self.most_of(branch)
 
     def _reachable(self) -> dict[str, Conj]:
@@ -145,7 +144,7 @@ class Sizes:
         changed = True
         while changed:
             changed = False
-            for key, place in self._places.items():
+            for key, place in reversed(self._places.items()):
                 found = min(map(self.least_of, self._reading.branches(place)), default=math.inf)
                 if found < self._least[key]:
                     self._least[key], changed = found, True
@@ -175,6 +174,20 @@ class Sizes:
     def least_extra(self, extra: Extra) -> float:
         """Name, colon and value of a further property."""
         return least_bytes(extra.name) + 1 + self.least(extra.value)
+
+
+def _least_plain(branch: Values | Text | Number | Distinct) -> float:
+    match branch:
+        case Values(texts=texts):
+            return max(len(text.encode()) for text in texts)
+        case Text():
+            return least_bytes(branch)
+        case Number(bounds=bounds):
+            digits = number_texts(bounds)
+            return math.inf if digits is None else digits.most_bytes
+        case Distinct(texts=texts, least=least):
+            longest = sorted((len(text.encode()) for text in texts), reverse=True)
+            return 2 + sum(longest[: max(1, least)]) + max(0, least - 1)
 
 
 def children(branch: Branch) -> Iterator[Conj]:

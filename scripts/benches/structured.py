@@ -1,0 +1,208 @@
+"""Whether answers held to a JSON schema always fit it: random schemas, random weights, both engines.
+
+Draws schemas (depth 3 and more, bounds, enums, $ref, unicode), lets tiny models with random weights answer each at
+temperature 1.0 to 1.2, and checks every answer with jsonschema. An answer that was cut for length is a failure.
+Run it with `scripts/bench structured`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from rich.console import Console
+from rich.table import Table
+
+from tests.data.schemas.random_schemas import schemas
+from tests.tiny.llm import MODELS
+from workers.constrain import Constraint, compile_schema
+from workers.modality import WorkerError
+
+MOST_REFUSED = 0.05
+MAX_TOKENS = 1024
+PROMPT = "Answer in JSON."
+
+Write = Callable[[Constraint, int, float], tuple[str, str, int]]
+"""Constraint, seed, temperature → text, finish reason, tokens."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of the schemas, in one engine."""
+
+    engine: str
+    fitting: int = 0
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+def compiled(drawn: list[Mapping[str, Any]]) -> tuple[list[Constraint], Counter[str], list[float]]:
+    """The constraints of those that can be followed, why the others are refused, milliseconds per schema."""
+    found, refused, took_ms = [], Counter[str](), []
+    for schema in drawn:
+        began = time.perf_counter()
+        try:
+            found.append(compile_schema(schema, MAX_TOKENS))
+        except WorkerError as error:
+            refused[reason(error.message)] += 1
+        took_ms.append((time.perf_counter() - began) * 1000)
+    return found, refused, took_ms
+
+
+def reason(message: str) -> str:
+    """What kind of refusal it was: the keyword, or that nothing fits."""
+    if " uses " in message:
+        return message.partition(" uses ")[2].partition(",")[0].partition(" '")[0]
+    return message.partition("(")[0].strip()
+
+
+def judged(engine: str, write: Write, constraints: list[Constraint]) -> Tally:
+    """Every constraint answered once and checked by jsonschema alone."""
+    tally = Tally(engine=engine)
+    for number, constraint in enumerate(constraints):
+        began = time.perf_counter()
+        text, finish, tokens = write(constraint, number, (1.0, 1.1, 1.2)[number % 3])
+        tally.seconds += time.perf_counter() - began
+        tally.tokens += tokens
+        told = fault(constraint, text, finish)
+        tally.fitting += told is None
+        if told:
+            tally.failed.append({"why": told, "schema": constraint.schema, "text": text[:400]})
+    return tally
+
+
+def fault(constraint: Constraint, text: str, finish: str) -> str | None:
+    """Why an answer counts as a failure."""
+    if finish != "stop":
+        return f"finished by {finish}"
+    try:
+        errors = list(Draft202012Validator(dict(constraint.schema)).iter_errors(json.loads(text)))
+    except ValueError as error:
+        return f"no JSON: {error}"
+    return errors[0].message[:200] if errors else None
+
+
+@contextmanager
+def llama_cpp(folder: Path) -> Iterator[Write]:
+    """llama.cpp's own server in this process, with a tiny GGUF."""
+    import xllamacpp
+
+    MODELS["llama-3.2-3b-instruct"](folder)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(next(folder.glob("*.gguf")))
+    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 2048, 1, 1
+    params.warmup, params.verbosity = False, -1
+    server = xllamacpp.Server(params)
+
+    def write(constraint: Constraint, seed: int, temperature: float) -> tuple[str, str, int]:
+        asked = {"prompt": PROMPT, "n_predict": MAX_TOKENS, "temperature": temperature, "seed": seed}
+        free = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "grammar": constraint.llama_grammar}
+        answer = server.handle_completions(asked | free)
+        choice = answer["choices"][0]
+        return choice["text"], choice["finish_reason"], answer["usage"]["completion_tokens"]
+
+    yield write
+
+
+@contextmanager
+def transformers_model(folder: Path, card: str) -> Iterator[Write]:
+    """A tiny model in safetensors, generated with `generate` and the constraint's processor."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(1)
+    MODELS[card](folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    prompt = tokenizer(PROMPT, return_tensors="pt")
+
+    def write(constraint: Constraint, seed: int, temperature: float) -> tuple[str, str, int]:
+        torch.manual_seed(seed)
+        rows = model.generate(
+            **prompt,
+            max_new_tokens=MAX_TOKENS,
+            do_sample=True,
+            temperature=temperature,
+            top_k=0,
+            top_p=1.0,
+            pad_token_id=tokenizer.eos_token_id,
+            logits_processor=[constraint.processor(tokenizer)],
+        )
+        tokens = rows[0][prompt["input_ids"].shape[1] :].tolist()
+        finish = "stop" if tokens[-1] == tokenizer.eos_token_id else "length"
+        return tokenizer.decode(tokens, skip_special_tokens=True), finish, len(tokens)
+
+    yield write
+
+
+def measured(count: int, fewer: int, seed: int) -> dict[str, Any]:
+    """Everything of one run, as an object."""
+    constraints, refused, took_ms = compiled(schemas(count, seed))
+    tallies = []
+    with tempfile.TemporaryDirectory() as name:
+        for engine, opened, several in (
+            ("llama.cpp", llama_cpp(Path(name, "gguf")), constraints),
+            ("transformers, bytes", transformers_model(Path(name, "a"), "llama-3.2-1b-instruct"), constraints[:fewer]),
+            ("transformers, pieces", transformers_model(Path(name, "b"), "tinyllama-1.1b-chat"), constraints[:fewer]),
+        ):
+            Path(name, {"llama.cpp": "gguf"}.get(engine, "a" if "bytes" in engine else "b")).mkdir()
+            with opened as write:
+                tallies.append(judged(engine, write, several))
+    share = sum(refused.values()) / count
+    goals = [{"name": "refused", "value": share, "goal": f"at most {MOST_REFUSED}", "met": share <= MOST_REFUSED}]
+    goals += [
+        {"name": f"fits, {each.engine}", "value": each.fitting, "goal": "all", "met": not each.failed} for each in tallies
+    ]
+    return {
+        "schemas": count,
+        "seed": seed,
+        "refused": dict(refused),
+        "compile_ms": {"median": statistics.median(took_ms), "most": max(took_ms)},
+        "engines": [vars(each) | {"ms_per_token": 1000 * each.seconds / max(1, each.tokens)} for each in tallies],
+        "goals": goals,
+    }
+
+
+def shown(found: Mapping[str, Any]) -> None:
+    """The same as a table."""
+    table = Table("engine", "schemas", "fit", "tokens", "ms a token", title="Answers held to random schemas")
+    for each in found["engines"]:
+        total = each["fitting"] + len(each["failed"])
+        table.add_row(each["engine"], str(total), str(each["fitting"]), str(each["tokens"]), f"{each['ms_per_token']:.2f}")
+    console = Console()
+    console.print(table)
+    compile_ms = found["compile_ms"]
+    console.print(f"Of {found['schemas']} schemas refused: {found['refused']}")
+    console.print(f"Compiling: median {compile_ms['median']:.1f} ms, most {compile_ms['most']:.0f} ms")
+    for each in found["engines"]:
+        for failure in each["failed"][:5]:
+            console.print(each["engine"], failure["why"], json.dumps(failure["schema"], ensure_ascii=False)[:300])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench structured", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--quick", action="store_true", help="60 schemas instead of 1000")
+    parser.add_argument("--seed", type=int, default=4, help="another seed draws other schemas")
+    asked = parser.parse_args()
+    found = measured(60, 60, asked.seed) if asked.quick else measured(1000, 300, asked.seed)
+    if asked.json:
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        shown(found)
+    return 0 if all(goal["met"] for goal in found["goals"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
