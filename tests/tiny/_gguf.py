@@ -99,7 +99,7 @@ def _add_tokens(writer: GGUFWriter, words: Words) -> None:
         writer.add_token_merges([" ".join(pair) for pair in words.model["merges"]])
     else:
         writer.add_token_scores(_scores(words))
-        writer.add_add_space_prefix(True)
+        writer.add_add_space_prefix(False)  # as Gemma 2 has it
     writer.add_token_list(words.pieces)
     writer.add_token_types([_type(piece, words) for piece in words.pieces])
     if words.bos:

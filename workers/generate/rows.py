@@ -61,8 +61,12 @@ class Rows:
 
     def choose(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         for number, row in enumerate(self._rows):
-            if not row.is_over:
+            if row.is_over:
+                continue
+            try:
                 self._chosen[number] = _chosen(row, input_ids[number : number + 1], scores[number : number + 1])
+            except WorkerError as error:  # of its constraint
+                row.ended = error
         forced = torch.full_like(scores, float("-inf"))
         forced[torch.arange(len(self._rows)), torch.tensor(self._chosen)] = 0.0
         return forced

@@ -64,8 +64,14 @@ class TorchModel:
     def write(self, jobs: Sequence[Job], batch: Batch) -> list[Written | WorkerError]:
         found: dict[int, Written | WorkerError] = {}
         for group in self._groups(jobs):
-            rows = [self._row(job) for job in group]
-            self._run(rows, Rows(rows, batch, self._bytes, self._ends))
+            rows = []
+            for job in group:
+                try:
+                    rows.append(self._row(job))
+                except WorkerError as error:  # a tokenizer that cannot write what its constraint asks
+                    found[job.number] = error
+            if rows:
+                self._run(rows, Rows(rows, batch, self._bytes, self._ends))
             found |= {row.job.number: row.outcome() for row in rows}
         return [found[job.number] for job in jobs]
 
