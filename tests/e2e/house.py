@@ -144,7 +144,9 @@ def running_wire() -> Iterator[Wire]:
 
 
 @contextlib.contextmanager
-def standing_house(data_dir: Path, *, api_processes: int = 2) -> Iterator[Standing]:
+def standing_house(
+    data_dir: Path, *, api_processes: int = 2, settings: Mapping[str, str] | None = None
+) -> Iterator[Standing]:
     """Everything `pennyroute up` starts, with all real parts; only the providers are the wire server."""
     with running_wire() as wire:
         env = {
@@ -158,6 +160,7 @@ def standing_house(data_dir: Path, *, api_processes: int = 2) -> Iterator[Standi
             "PENNYROUTE_PROVIDER_TRANSPORT": "sdk",
             "PENNYROUTE_LOCAL_TIMEOUT_S": "10",
             "PENNYROUTE_CALL_TIMEOUT_S": "10",
+            **(settings or {}),
         }
         options = UpOptions(data_dir=data_dir, port=0, api_processes=api_processes, env=env)
         with running_house(options, Progress(Console(file=io.StringIO()))) as house:

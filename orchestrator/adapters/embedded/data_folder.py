@@ -25,6 +25,7 @@ from orchestrator.adapters.embedded.errors import (
 FORMAT = 1
 FORMAT_FILE = "pennyroute.json"
 LOCK_FILE = "lock"
+MODELS = "models"  # weights may be downloaded before the first start
 SUBFOLDERS = ("postgres", "redis", "blobs", "models", "logs", "run", "secrets")
 # A month of a busy ledger's WAL and logs must not end in a half-written page.
 MIN_FREE_BYTES = 500_000_000
@@ -125,7 +126,7 @@ def _make_folder(path: Path) -> None:
 
 def _require_ours(path: Path) -> None:
     if not (path / FORMAT_FILE).exists():
-        foreign = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK_FILE)
+        foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK_FILE, MODELS))
         if foreign:
             raise NotADataFolder(
                 f"{path} is not a Pennyroute data folder and is not empty (it holds {', '.join(foreign[:3])}"
