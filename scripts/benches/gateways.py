@@ -101,9 +101,9 @@ def free_port() -> int:
 def upstream() -> Iterator[Upstream]:
     port = free_port()
     command = [sys.executable, "-m", "orchestrator.adapters.wire", "--port", str(port)]
-    with _running(command, subprocess.DEVNULL) as process:
+    with running(command, subprocess.DEVNULL) as process:
         found = Upstream(port=port, pid=process.pid)
-        _until_it_answers(lambda: ask(f"{found.url}/_control/counts", None), process, 20, None)
+        until_it_answers(lambda: ask(f"{found.url}/_control/counts", None), process, 20, None)
         yield found
 
 
@@ -143,7 +143,7 @@ def pennyroute(
     )
     with running_house(options, Progress(Console(quiet=True))) as house:
         key = house.key_file.read_text().strip()
-        api = processes.matching(processes.descendants(_own_pid()), "orchestrator.http.serve")
+        api = processes.matching(processes.descendants(own_pid()), "orchestrator.http.serve")
         gateway = Gateway(
             name="pennyroute",
             port=int(house.address.rpartition(":")[2]),
@@ -157,12 +157,12 @@ def pennyroute(
         yield gateway, house
 
 
-def _own_pid() -> int:
+def own_pid() -> int:
     return int(Path("/proc/self").resolve().name)
 
 
 def _database_pids() -> list[int]:
-    return processes.matching(processes.descendants(_own_pid()), "postgres")
+    return processes.matching(processes.descendants(own_pid()), "postgres")
 
 
 def logged(house: House) -> int:
@@ -188,11 +188,11 @@ def litellm(server: Upstream, folder: Path, say: Callable[[str], None]) -> Itera
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
     env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     log = folder / "litellm.log"
-    with log.open("wb") as output, _running(command, output, env) as process:
+    with log.open("wb") as output, running(command, output, env) as process:
         headers = {"authorization": "Bearer sk-bench"}
         began_s = time.monotonic()
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        _until_it_answers(lambda: ask(url, _chat_body(), headers), process, 180, log)
+        until_it_answers(lambda: ask(url, _chat_body(), headers), process, 180, log)
         say(f"LiteLLM's first answer after {time.monotonic() - began_s:.1f} s")
         yield Gateway(
             name="litellm",
@@ -223,9 +223,7 @@ def litellm_version() -> str:
 
 
 @contextmanager
-def _running(
-    command: list[str], output: Any, env: Mapping[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], output: Any, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=env)
     try:
         yield process
@@ -238,7 +236,7 @@ def _running(
             process.wait()
 
 
-def _until_it_answers(
+def until_it_answers(
     attempt: Callable[[], Any], process: subprocess.Popen[bytes], limit_s: float, log: Path | None
 ) -> None:
     ends_s = time.monotonic() + limit_s

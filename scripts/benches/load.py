@@ -23,7 +23,9 @@ class Job:
     host: str
     port: int
     path: str
-    body: str
+    body: str = ""
+    bodies: list[str] = field(default_factory=list)
+    """Several instead of the one: sent in turn, each caller begins with another."""
     headers: dict[str, str] = field(default_factory=dict)
     callers: int = 1
     duration_s: float = 3.0
@@ -31,8 +33,10 @@ class Job:
     first_token: str | None = None
     """For streams: the bytes that mark the first piece of text; its time is measured."""
 
-    def request(self) -> bytes:
-        body = self.body.encode()
+    def requests(self) -> list[bytes]:
+        return [self._request(body.encode()) for body in self.bodies or [self.body]]
+
+    def _request(self, body: bytes) -> bytes:
         lines = [f"POST {self.path} HTTP/1.1", f"host: {self.host}:{self.port}", f"content-length: {len(body)}"]
         lines += ["content-type: application/json"] + [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
@@ -51,8 +55,10 @@ class Tally:
 class Caller(asyncio.Protocol):
     """One keep-alive connection: sends, waits for the whole answer, sends again until `stop_at`."""
 
-    def __init__(self, job: Job, tally: Tally, stop_at: float, done: asyncio.Future[None]) -> None:
-        self._request = job.request()
+    def __init__(
+        self, job: Job, requests: list[bytes], first: int, tally: Tally, stop_at: float, done: asyncio.Future[None]
+    ) -> None:
+        self._requests, self._next = requests, first
         self._must_contain = job.must_contain.encode()
         self._marker = job.first_token.encode() if job.first_token else None
         self._tally, self._stop_at, self._done = tally, stop_at, done
@@ -72,7 +78,8 @@ class Caller(asyncio.Protocol):
         self._chunked = False
         self._token_seen = False
         self._began = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(self._requests[self._next % len(self._requests)])
+        self._next += 1
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -123,10 +130,11 @@ async def drive(job: Job) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     tally, began = Tally(), time.perf_counter()
     dones: list[asyncio.Future[None]] = []
-    for _ in range(job.callers):
+    requests = job.requests()
+    for number in range(job.callers):
         done: asyncio.Future[None] = loop.create_future()
         dones.append(done)
-        caller = Caller(job, tally, began + job.duration_s, done)
+        caller = Caller(job, requests, number * len(requests) // job.callers, tally, began + job.duration_s, done)
         await loop.create_connection(lambda caller=caller: caller, job.host, job.port)  # type: ignore[misc]
     await asyncio.wait_for(asyncio.gather(*dones), job.duration_s + 90)
     wall_s = time.perf_counter() - began
