@@ -86,7 +86,7 @@ def _page(reader: Any, image: Image.Image, batch: Batch) -> dict[str, Any]:
         {
             "text": line.text,
             "confidence": round(line.confidence, 4),
-            "box": line.quad.round(1).astype(float).tolist(),
+            "box": line.quad.astype(float).round(1).tolist(),
         }
         for line in reading.lines
     ]

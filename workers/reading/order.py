@@ -13,9 +13,11 @@ from workers.reading.quads import Quad
 
 WIDEST_GAP = 1.5  # of a line's height: a wider one is told as a tab
 SAME_ROW = 0.5  # of the lower height: pieces that overlap by more stand in one row
+ALIKE = 2.5  # times as high: what is higher still (a line that stands in the margin, a drop cap) is no neighbour
 COLUMN_GAP = 1.0  # of a line's height: a narrower gap is a space
 COLUMN_ROWS = 3  # fewer rows make no column
 PROSE = 8.0  # times as wide as high, about twenty letters: columns of narrower lines are a table's
+MOST_GAPS = 8  # that are tried: each asks whether both sides are columns
 SPANNING = 0.34  # share of pieces that may lie across a gap between columns (headings, pictures' captions)
 
 
@@ -56,8 +58,7 @@ def lines(pieces: Sequence[Piece]) -> list[Piece]:
 
 def _columns(pieces: Sequence[Piece]) -> list[list[Piece]] | None:
     """The page in blocks to be read one after the other, or None where it has no columns."""
-    gaps = sorted(_gaps(pieces), key=lambda gap: _imbalance(pieces, gap))
-    for gap in gaps:
+    for gap in _gaps(pieces):
         left, right, across = _parted(pieces, gap)
         if _is_column(left) and _is_column(right) and _beside(left, right):
             return _bands(left, right, across)
@@ -65,21 +66,17 @@ def _columns(pieces: Sequence[Piece]) -> list[list[Piece]] | None:
 
 
 def _gaps(pieces: Sequence[Piece]) -> list[float]:
-    """Where a gap between columns may be: left of a piece, with nothing but spanning pieces in the way."""
+    """Where a gap between columns may be, likeliest first: left of some piece; the fewest lie across it, and as many
+    on the one side as on the other."""
     wanted = COLUMN_GAP * median(piece.height for piece in pieces)
+    lefts, rights = (np.array([getattr(piece, side) for piece in pieces]) for side in ("left", "right"))
     found = []
-    for edge in sorted({piece.left for piece in pieces}):
-        x = edge - wanted / 2
-        left, right, across = _parted(pieces, x)
-        if left and right and len(across) <= SPANNING * len(pieces):
-            found.append(x)
-    return found
-
-
-def _imbalance(pieces: Sequence[Piece], gap: float) -> tuple[int, float]:
-    """The gap that fewest pieces cross comes first, then the one nearest to the middle."""
-    left, right, across = _parted(pieces, gap)
-    return len(across), abs(len(left) - len(right))
+    for x in {round(piece.left - wanted / 2, 1) for piece in pieces}:
+        left, right = int((rights <= x).sum()), int((lefts >= x).sum())
+        across = len(pieces) - left - right
+        if min(left, right) >= COLUMN_ROWS and across <= SPANNING * len(pieces):
+            found.append((across, abs(left - right), x))
+    return [x for _, _, x in sorted(found)[:MOST_GAPS]]
 
 
 def _parted(pieces: Sequence[Piece], x: float) -> tuple[list[Piece], list[Piece], list[Piece]]:
@@ -145,8 +142,9 @@ def _same_row(row: list[Piece], one: Piece) -> bool:
     """Judged by the piece nearest to it: a row may still slope a little. Pieces over each other share no row."""
     near = min(row, key=lambda piece: abs(piece.left - one.left))
     overlap = min(near.bottom, one.bottom) - max(near.top, one.top)
-    beside = min(near.right, one.right) - max(near.left, one.left) < min(near.height, one.height)
-    return beside and overlap > SAME_ROW * min(near.height, one.height)
+    low, high = sorted((near.height, one.height))
+    beside = min(near.right, one.right) - max(near.left, one.left) < low
+    return beside and high < ALIKE * low and overlap > SAME_ROW * low
 
 
 def _height(row: Sequence[Piece]) -> float:
