@@ -1,27 +1,45 @@
-"""`pennyroute models`: the cards, and with a running API what can be called now; downloads nothing."""
+"""`pennyroute models list|info`: the cards, what of them is on this machine, and with a running API what can be called
+now; the words that change something lie in models_weights.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
+from orchestrator.cli import models_doctor, models_scan, models_weights
+from orchestrator.cli.models_local import Local, engine_lack, local_facts, models_folder, size
 from orchestrator.cli.screen import AsJson, megabytes, money, note, screen, show_json, table, yes_no
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.core.errors import ModelNotFound
 from orchestrator.settings import load as load_settings
-from registry.load import UnknownModel, load
+from registry import weights
+from registry.load import Registry, UnknownModel, load
 from registry.schema import Card, Price, Task, Tier
 
-app = typer.Typer(help="See the models that may be called.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(
+    help="See the models that may be called, and bring their weights.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 _OFFLINE = "No API runs here, so what can be called now is not known: these are the cards. `pennyroute up` starts one."
 
 
 @app.callback()
 def _group() -> None: ...
+
+
+app.command("doctor")(models_doctor.doctor_command)
+app.command("scan")(models_scan.scan_command)
+app.command("download")(models_weights.download_command)
+app.command("prefetch")(models_weights.prefetch_command)
+app.command("import")(models_weights.import_command)
+app.command("verify")(models_weights.verify_command)
+app.command("remove")(models_weights.remove_command)
 
 
 @app.command("list")
@@ -35,13 +53,16 @@ def list_command(
     key: Key = None,
     data_dir: DataDir = None,
 ) -> None:
-    """List the models; with a running API also which can be called now and what makes the rest available.
+    """List the models: size, licence, are their weights here, would they fit in this machine's memory.
+
+    With a running API also which can be called now and what makes the rest available. ≈ is an estimate, ? is not known
+    before the first download.
 
     **Examples**
 
     ```text
     pennyroute models list --task generate
-    pennyroute models list --tier builtin
+    pennyroute models list --tier local
     pennyroute models list --available
     ```
     """
@@ -51,12 +72,16 @@ def list_command(
         models = [_told(card) for card in load().cards.values() if _wanted(card, task, tier)]
     if available:
         models = [model for model in models if model["available"]]
+    registry, folder = load(), models_folder(data_dir)
+    facts = {model["id"]: _local(registry, model["id"], folder) for model in models}
     if as_json:
-        show_json(models)
+        show_json([{**model, **_spread(registry, model["id"], facts[model["id"]])} for model in models])
         return
     order = {str(one): one.rank for one in Tier}
-    rows = [_row(model) for model in sorted(models, key=lambda model: (order[model["tier"]], model["id"]))]
-    screen().print(table(("now", "model", "tier", "tasks", "provider", "what is missing"), rows))
+    ordered = sorted(models, key=lambda model: (order[model["tier"]], model["id"]))
+    rows = [_row(model, registry, facts[model["id"]]) for model in ordered]
+    columns = ("now", "model", "tier", "tasks", "licence", "size", "memory", "fits", "here", "what is missing")
+    screen().print(table(columns, rows, right=("size", "memory")))
     note(f"{len(models)} models" if live else _OFFLINE)
 
 
@@ -84,10 +109,13 @@ def info_command(
         return
     screen().print(Text(f"{card.name} ({card.id})", style="bold"))
     screen().print(table(("", ""), [(name, value) for name, value in _facts(card, missing) if value]))
+    if card.variants and card.queue:
+        columns = ("variant", "format", "runs on", "size", "memory", "here", "options")
+        screen().print(table(columns, _variant_rows(card, models_folder(data_dir)), right=("size", "memory")))
     if card.prices:
         rows = [_price_row(price) for price in card.prices]
-        columns = ("price from", "hours UTC", "input /M", "output /M", "cache read /M", "checked", "source")
-        screen().print(table(columns, rows, right=columns[2:5]))
+        price_columns = ("price from", "hours UTC", "input /M", "output /M", "cache read /M", "checked", "source")
+        screen().print(table(price_columns, rows, right=price_columns[2:5]))
     if card.unverified:
         note(f"not verified: {', '.join(card.unverified)}")
 
@@ -129,9 +157,50 @@ def _told(card: Card) -> dict[str, Any]:
     return {**plain, "available": None, "missing": None}
 
 
-def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
-    now = Text("?", style="dim") if model["available"] is None else yes_no(model["available"], needed=False)
-    return now, model["id"], model["tier"], ", ".join(model["tasks"]), model["provider"], model["missing"] or ""
+def _local(registry: Registry, model_id: str, models_dir: Path) -> Local | None:
+    """None for what this machine's registry does not know, and for models that run elsewhere."""
+    card = registry.cards.get(model_id)
+    return local_facts(card, models_dir) if card else None
+
+
+def _spread(registry: Registry, model_id: str, facts: Local | None) -> dict[str, Any]:
+    card = registry.cards.get(model_id)
+    nothing = dict.fromkeys(Local.__dataclass_fields__)
+    return {"licence": card.licence if card else None, **(asdict(facts) if facts else nothing)}
+
+
+def _row(model: Mapping[str, Any], registry: Registry, facts: Local | None) -> tuple[object, ...]:
+    now = _yes_no(model["available"])
+    card = registry.cards.get(model["id"])
+    start = (now, model["id"], model["tier"], ", ".join(model["tasks"]), card.licence if card else None)
+    if facts is None:
+        return (*start, None, None, None, None, model["missing"] or "")
+    memory = f"{'' if facts.memory_measured or facts.memory_bytes is None else '≈ '}{size(facts.memory_bytes)}"
+    return (*start, size(facts.size_bytes), memory, _yes_no(facts.fits), _yes_no(facts.here), model["missing"] or "")
+
+
+def _yes_no(value: bool | None) -> Text:
+    return Text("?", style="dim") if value is None else yes_no(value, needed=False)
+
+
+def _variant_rows(card: Card, models_dir: Path) -> list[tuple[object, ...]]:
+    placed = {each.variant.name: each.folder for each in weights.every_placed(card, models_dir) if each.variant}
+    rows: list[tuple[object, ...]] = []
+    for variant in weights.precise_first(card.variants):
+        folder = placed.get(variant.name)
+        need = weights.need(card, variant, folder)
+        lack = " (not installed)" if engine_lack(card, variant) else ""
+        memory = f"{'' if need and need.measured else '≈ '}{size(need.bytes)}" if need else "?"
+        options = ", ".join(f"{name}={value}" for name, value in variant.runtime.items())
+        here = _yes_no(folder is not None or weights.packaged_folder(card) is not None)
+        facts = (
+            variant.name,
+            variant.format,
+            f"{variant.runs_on}{lack}",
+            size(weights.file_bytes(card, variant, folder)),
+        )
+        rows.append((*facts, memory, here, options))
+    return rows
 
 
 def _facts(card: Card, missing: str | None) -> list[tuple[str, object]]:
@@ -141,7 +210,8 @@ def _facts(card: Card, missing: str | None) -> list[tuple[str, object]]:
         ("provider", f"{card.provider} {card.api_model or ''}"),
         ("now missing", missing),
         ("capabilities", ", ".join(sorted(card.capabilities))),
-        ("licence", card.licence),
+        ("licence", f"{card.licence or 'not known'} {card.licence_url or ''}"),
+        ("gated", f"accept the licence at {weights.licence_page(card)}" if card.gated else None),
         ("weights", card.package or card.hub_id),
         ("memory", megabytes(card.memory_bytes) if card.memory_bytes else None),
         ("context", f"{card.context_tokens} tokens" if card.context_tokens else None),

@@ -1,15 +1,21 @@
-"""What `pennyroute up` shows: a line per step, the address, requests to try, and later what happens."""
+"""What `pennyroute up` shows: a line per step, the address, requests to try, and later what happens; and the bar of a
+transfer."""
 
 from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
 
 from orchestrator.house import Event, EventKind
+from registry.weights import Moved, Report
 
 
 class Progress:
@@ -63,3 +69,20 @@ def three_requests(address: str, key_file: Path) -> tuple[str, ...]:
         f"""{curl} '{{"task": "sentiment", "input": "What a lovely day!"}}'""",
         f"""{curl} '{{"task": "generate", "input": "What is 2+2?"}}'""",
     )
+
+
+@contextmanager
+def transfer_bar(what: str, *, silent: bool = False, total_bytes: int | None = None) -> Iterator[Report]:
+    """A bar on standard error, gone once it is done, for bytes that move; `silent` shows none.
+
+    Inside, call what it gives with how far it is. On a screen that is no terminal nothing is drawn.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=silent) as bars:
+        task = bars.add_task(what, total=total_bytes)
+
+        def report(moved: Moved) -> None:
+            bars.update(task, completed=moved.bytes, total=moved.total_bytes, description=f"{what} {moved.file}")
+
+        yield report

@@ -15,12 +15,13 @@ from registry.weights.folders import names_in
 MB = 1_000_000
 # Memory as a multiple of the files, and what is added to that. Stated, not measured for every model: the worker
 # measures each model when it is loaded. ONNX Runtime: MiniLM's 91 MB became 110 to 180 MB on top of the process.
-# CTranslate2 turns fp16 into fp32 on a CPU. llama.cpp maps its file and adds context and compute buffers.
+# CTranslate2 turns fp16 into fp32 on a CPU. llama.cpp maps its file and adds a context of 4096 tokens and compute
+# buffers.
 # The order is the one in which engines are preferred for the same model: light ones first.
 FACTOR = {
     Engine.BUILTIN: (4.0, 16 * MB),
     Engine.ONNXRUNTIME: (1.5, 64 * MB),
-    Engine.LLAMA_CPP: (1.1, 256 * MB),
+    Engine.LLAMA_CPP: (1.1, 512 * MB),
     Engine.FASTER_WHISPER: (2.0, 100 * MB),
     Engine.PADDLEOCR: (2.0, 600 * MB),
     Engine.TRANSFORMERS: (1.3, 300 * MB),

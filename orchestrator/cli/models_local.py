@@ -1,0 +1,121 @@
+"""What this machine can say of a card by itself: are its weights here, how large, would it fit; asks no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.errors import ModelNotFound, PennyrouteError
+from orchestrator.house import available_memory_bytes
+from orchestrator.settings import load as load_settings
+from registry import weights
+from registry.engines import lacking
+from registry.load import Registry, UnknownModel
+from registry.schema import Card, Variant
+
+GB = 10**9
+
+
+class WeightsTrouble(PennyrouteError):
+    """An error of registry.weights, told under its own code."""
+
+    def __init__(self, error: weights.WeightsError) -> None:
+        super().__init__(str(error))
+        self.code = error.code  # type: ignore[misc]  # each kind of trouble has its own
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turns trouble with weights, and a mistyped model, into the command's one-line errors."""
+    try:
+        yield
+    except weights.WeightsError as error:
+        raise WeightsTrouble(error) from error
+    except UnknownModel as error:
+        raise ModelNotFound(str(error)) from error
+
+
+def models_folder(data_dir: Path | None) -> Path:
+    """Where weights lie: `models` in the data folder."""
+    return (data_dir or load_settings().data_dir).expanduser().absolute() / "models"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Local:
+    """The facts of one card on this machine. None: not known, or not a matter of this machine (a paid model)."""
+
+    here: bool | None
+    variant: str | None
+    """The one that is here, or else the one that would be downloaded."""
+    size_bytes: int | None
+    memory_bytes: int | None
+    memory_measured: bool
+    fits: bool | None
+
+
+def local_facts(card: Card, models_dir: Path) -> Local | None:
+    """None for a model that runs elsewhere."""
+    if card.queue is None:
+        return None
+    found = weights.placed(card, models_dir, available_memory_bytes=available_memory_bytes())
+    variant = found.variant if found else likely_variant(card)
+    folder = found.folder if found and card.package is None else None
+    need = weights.need(card, variant, folder)
+    available = available_memory_bytes()
+    return Local(
+        here=found is not None or weights.needs_no_weights(card),
+        variant=variant.name if variant else None,
+        size_bytes=weights.file_bytes(card, variant, folder),
+        memory_bytes=need.bytes if need else None,
+        memory_measured=bool(need and need.measured),
+        fits=need.bytes <= available if need and available is not None else None,
+    )
+
+
+def likely_variant(card: Card) -> Variant | None:
+    """The variant a download would take on this machine; the smallest where none fits."""
+    available = available_memory_bytes()
+    ordered = weights.precise_first(card.variants)
+    if not ordered:
+        return None
+    try:
+        return weights.choose_variant(card, available) if available is not None else ordered[0]
+    except weights.TooBig:
+        return ordered[-1]
+
+
+def named_variant(card: Card, name: str | None) -> Variant | None:
+    """Raises ModelNotFound with the names there are."""
+    if name is None:
+        return None
+    found = next((each for each in card.variants if each.name.lower() == name.lower()), None)
+    if found is None:
+        known = ", ".join(each.name for each in card.variants) or "none"
+        raise ModelNotFound(f"{card.id} has no variant {name!r}; it has {known}")
+    return found
+
+
+def downloadable(registry: Registry) -> list[Card]:
+    """Cards whose weights the hub has, by id."""
+    return [card for card in registry.cards.values() if card.queue and card.package is None and has_hub(card)]
+
+
+def has_hub(card: Card) -> bool:
+    return any(variant.hub_id or card.hub_id for variant in card.variants)
+
+
+def engine_lack(card: Card, variant: Variant | None) -> str | None:
+    """The sentence with the pip line, where what runs this variant is not installed."""
+    engine = variant.runs_on if variant else None
+    return lacking(engine) if engine else None
+
+
+def size(value: int | None) -> str:
+    """Bytes as people say them: 91 MB, 2.0 GB."""
+    if value is None:
+        return "?"
+    return (
+        f"{value / GB:.1f} GB" if value >= GB else f"{value / 1e6:.1f} MB" if value < 1e7 else f"{value / 1e6:.0f} MB"
+    )

@@ -1,0 +1,292 @@
+"""`pennyroute models download|verify|remove|import|prefetch`: the words of registry.weights as commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.models_choice import choose
+from orchestrator.cli.models_local import downloadable, models_folder, named_variant, size, told
+from orchestrator.cli.progress import transfer_bar
+from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
+from orchestrator.cli.server import DataDir
+from orchestrator.house import available_memory_bytes
+from registry import weights
+from registry.load import load
+from registry.schema import QUEUES, Card, Tier
+
+VariantName = Annotated[
+    str | None, typer.Option("--variant", help="Which variant: Q4_K_M, fp32, … (see `models info`).")
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Also take weights that can run code when read: trust their author first."),
+]
+
+
+def download_command(
+    model_ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids; none: choose from a list.", metavar="[ID]…")
+    ] = None,
+    *,
+    variant: VariantName = None,
+    newest: Annotated[bool, typer.Option("--newest", help="Take the newest revision and record that one.")] = False,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Download weights: only what the model's engine needs, in the variant that fits this machine's memory.
+
+    A download that was cut goes on where it stopped. Revision and SHA-256 of every file are recorded the first time
+    and held from then on. Half a download is never used. For gated models you are told which licence to accept.
+
+    **Examples**
+
+    ```text
+    pennyroute models download                            choose from a list
+    pennyroute models download bge-small-en-v1.5
+    pennyroute models download llama-3.2-3b-instruct --variant Q4_K_M
+    HF_ENDPOINT=https://mirror.example pennyroute models download vit
+    ```
+    """
+    registry, folder = load(), models_folder(data_dir)
+    with told():
+        cards = [registry.get(each) for each in model_ids] if model_ids else choose(downloadable(registry), folder)
+        done = [
+            _download(card, folder, variant, newest=newest, allow_pickle=allow_pickle, silent=as_json) for card in cards
+        ]
+    if as_json:
+        show_json(done)
+
+
+def prefetch_command(
+    *,
+    tier: Annotated[Tier, typer.Option(help="Models of this tier.")] = Tier.LOCAL,
+    queue: Annotated[list[str] | None, typer.Option(help=f"Only of these queues: {', '.join(QUEUES)}.")] = None,
+    core: Annotated[bool, typer.Option("--core", help="Only the models the router is built around.")] = False,
+    memory_mib: Annotated[
+        int | None, typer.Option(min=1, help="Memory of the machine that will run them.", show_default="this machine's")
+    ] = None,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Download every model of a tier, for an image that starts without a network. Exits 1 when one is missing.
+
+    What cannot be had (a licence not accepted, too big) is told at the end; the rest is brought all the same.
+
+    **Examples**
+
+    ```text
+    pennyroute models prefetch --tier local --queue embeddings --queue rerank
+    pennyroute models prefetch --core --memory-mib 4096 --json
+    ```
+    """
+    unknown = sorted(set(queue or ()) - set(QUEUES))
+    if unknown:
+        raise typer.BadParameter(f"no queue {', '.join(unknown)}; there are {', '.join(QUEUES)}")
+    folder = models_folder(data_dir)
+    memory = memory_mib << 20 if memory_mib else available_memory_bytes()
+    wanted = [card for card in downloadable(load()) if _is_wanted(card, tier, queue, core=core)]
+    done = [_prefetch(card, folder, memory, allow_pickle=allow_pickle, silent=as_json) for card in wanted]
+    if as_json:
+        show_json(done)
+    failed = [each for each in done if each["error"]]
+    for each in failed if not as_json else ():
+        screen().print(yes_no(False), f"{each['id']}: {each['error']}", soft_wrap=True, highlight=False)
+    if not as_json:
+        note(f"{len(done) - len(failed)} of {len(done)} models are here")
+    if failed:
+        raise typer.Exit(1)
+
+
+def verify_command(
+    model_ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids; none: all that are here.", metavar="[ID]…")
+    ] = None,
+    *,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Read every file of weights again and compare it with what was recorded. Exits 1 when one differs.
+
+    **Examples**
+
+    ```text
+    pennyroute models verify
+    pennyroute models verify bge-small-en-v1.5 --json
+    ```
+    """
+    registry, folder = load(), models_folder(data_dir)
+    with told():
+        cards = [registry.get(each) for each in model_ids] if model_ids else list(registry.cards.values())
+        if model_ids:
+            for card in cards:
+                weights.require_placed(card, folder)
+    done = [each for card in cards for each in _verified(card, folder, allow_pickle=allow_pickle, silent=as_json)]
+    if as_json:
+        show_json(done)
+    elif not done:
+        note("no weights are here; `pennyroute models download` brings some")
+    if any(each["error"] for each in done):
+        raise typer.Exit(1)
+
+
+def remove_command(
+    model_id: Annotated[str, typer.Argument(help="Id or alias of a model.", metavar="ID")],
+    *,
+    variant: VariantName = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Take a model's weights off the disk. The record of the first download stays: a later one is held to it.
+
+    **Examples**
+
+    ```text
+    pennyroute models remove bge-small-en-v1.5
+    pennyroute models remove llama-3.2-3b-instruct --variant Q8_0 --yes
+    ```
+    """
+    with told():
+        card = load().get(model_id)
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Remove the weights of {card.id}?", abort=True)
+        freed = weights.remove(card, models_folder(data_dir), variant=named_variant(card, variant))
+    if as_json:
+        show_json({"id": card.id, "variant": variant, "bytes": freed})
+    else:
+        note(f"{card.id}: {size(freed)} freed")
+
+
+def import_command(
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the files.", metavar="DIR")],
+    model_id: Annotated[
+        str | None, typer.Argument(help="Whose they are.", show_default="the folder's name", metavar="[ID]")
+    ] = None,
+    *,
+    variant: VariantName = None,
+    link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying (same disk).")] = False,
+    allow_pickle: AllowPickle = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Take in weights that were brought by hand, for a machine without a network. Formats and hashes are checked.
+
+    **Examples**
+
+    ```text
+    pennyroute models import /mnt/stick/bge-small-en-v1.5
+    pennyroute models import ~/Downloads/gguf llama-3.2-3b-instruct --variant Q4_K_M --link
+    ```
+    """
+    with told():
+        card = load().get(model_id or folder.absolute().name)
+        chosen = named_variant(card, variant)
+        here = weights.bring(
+            card, folder.expanduser(), models_folder(data_dir), variant=chosen, link=link, allow_pickle=allow_pickle
+        )
+    _tell(card, here, as_json=as_json)
+
+
+def _download(
+    card: Card, folder: Path, variant: str | None, *, newest: bool, allow_pickle: bool, silent: bool
+) -> dict[str, Any]:
+    with transfer_bar(card.id, silent=silent) as report:
+        here = weights.download(
+            card,
+            folder,
+            variant=named_variant(card, variant),
+            available_memory_bytes=available_memory_bytes(),
+            newest=newest,
+            allow_pickle=allow_pickle,
+            report=report,
+        )
+    if not silent:
+        _tell(card, here, as_json=False)
+    return _placed(card, here)
+
+
+def _prefetch(card: Card, folder: Path, memory: int | None, *, allow_pickle: bool, silent: bool) -> dict[str, Any]:
+    try:
+        with transfer_bar(card.id, silent=silent) as report:
+            here = weights.download(
+                card, folder, available_memory_bytes=memory, allow_pickle=allow_pickle, report=report
+            )
+    except weights.WeightsError as error:
+        return {"id": card.id, "error": str(error), "code": error.code}
+    return {**_placed(card, here), "error": None, "code": None}
+
+
+def _verified(card: Card, folder: Path, *, allow_pickle: bool, silent: bool) -> Iterable[dict[str, Any]]:
+    for here in _all_here(card, folder):
+        error: weights.WeightsError | None = None
+        with transfer_bar(card.id, silent=silent, total_bytes=_size(here)) as report:
+            count = 0
+
+            def heard(more: int) -> None:
+                nonlocal count
+                count += more
+                report(weights.Moved(file=here.folder.name, bytes=count, total_bytes=_size(here)))  # noqa: B023
+
+            try:
+                weights.verify(card, here.folder, allow_pickle=allow_pickle, afresh=True, heard=heard)
+            except weights.WeightsError as found:
+                error = found
+        weights.audit(folder, "verify", card.id, here.variant.name if here.variant else None, detail=_outcome(error))
+        if not silent:
+            words = str(error) if error else f"{card.id} {here.variant.name if here.variant else ''} is as recorded"
+            screen().print(yes_no(error is None), words, soft_wrap=True, highlight=False)
+        yield {**_placed(card, here), "error": str(error) if error else None, "code": error.code if error else None}
+
+
+def _all_here(card: Card, folder: Path) -> Sequence[weights.Placed]:
+    if card.package is None:
+        return weights.every_placed(card, folder)
+    packaged = weights.placed(card, folder)
+    return [packaged] if packaged else []
+
+
+def _outcome(error: weights.WeightsError | None) -> str:
+    return error.code if error else "ok"
+
+
+def _is_wanted(card: Card, tier: Tier, queue: Sequence[str] | None, *, core: bool) -> bool:
+    return card.tier is tier and (not queue or card.queue in queue) and (card.core or not core)
+
+
+def _placed(card: Card, here: weights.Placed) -> dict[str, Any]:
+    record = None if card.package else weights.manifest_of(here.folder)
+    return {
+        "id": card.id,
+        "variant": here.variant.name if here.variant else None,
+        "folder": str(here.folder),
+        "bytes": record.bytes if record else _size(here),
+        "revision": record.revision if record else None,
+    }
+
+
+def _size(here: weights.Placed) -> int:
+    return sum(path.stat().st_size for path in here.folder.rglob("*") if path.is_file())
+
+
+def _tell(card: Card, here: weights.Placed, *, as_json: bool) -> None:
+    facts = _placed(card, here)
+    if as_json:
+        show_json(facts)
+        return
+    at = f" at revision {facts['revision'][:12]}" if facts["revision"] else ""
+    screen().print(
+        yes_no(True),
+        f"{card.id} {facts['variant'] or ''} ({size(facts['bytes'])}) is in {facts['folder']}{at}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if card.licence:
+        note(f"licence: {card.licence}{f' ({card.licence_url})' if card.licence_url else ''}")
