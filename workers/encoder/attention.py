@@ -6,8 +6,9 @@ Rotary positions: J. Su et al., "RoFormer", arXiv 2104.09864, with the halves of
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from workers.encoder.graph import FUSED, Graph
 from workers.encoder.names import Names
@@ -20,6 +21,9 @@ class Attention:
         self.graph = graph
         self.names = names
         self.mask = graph.add("Cast", graph.input("attention_mask"), to=TensorProto.INT32)
+        self.full = graph.add(
+            "Cast", graph.add("ReduceMin", graph.input("attention_mask"), keepdims=0), to=TensorProto.BOOL
+        )
 
     def __call__(self, at: str, state: str) -> str:
         graph, names = self.graph, self.names
@@ -29,9 +33,15 @@ class Attention:
     def attend(self, query: str, key: str, value: str) -> str:
         """All three (batch, tokens, hidden); padding is not attended to."""
         graph = self.graph
-        heads = graph.shape.heads
-        mixed = graph.add("MultiHeadAttention", query, key, value, "", self.mask, domain=FUSED, num_heads=heads)
+        mixed = graph.either(self.full, self._fused(query, key, value), self._fused(query, key, value, "", self.mask))
         return graph.rows(mixed)
+
+    def _fused(self, *inputs: str) -> onnx.GraphProto:
+        """One branch. Without a mask the operator works block by block and never holds all scores at once: 8,192
+        tokens would take 4 GB."""
+        node = helper.make_node("MultiHeadAttention", inputs, ["mixed"], domain=FUSED, num_heads=self.graph.shape.heads)
+        output = helper.make_tensor_value_info("mixed", TensorProto.FLOAT, None)
+        return helper.make_graph([node], "attention", [], [output])
 
 
 class RotaryAttention(Attention):

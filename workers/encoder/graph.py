@@ -52,6 +52,10 @@ class Graph:
             return name
         return self.add(op, *inputs, out=name, **attributes)
 
+    def either(self, claim: str, then: onnx.GraphProto, otherwise: onnx.GraphProto) -> str:
+        """What the one or the other graph of one output gives; both may use what was added before."""
+        return self.add("If", claim, then_branch=then, else_branch=otherwise)
+
     def parts(self, state: str, count: int, axis: int) -> list[str]:
         """Equal parts along an axis."""
         names = [f"Split_{len(self.nodes)}_{number}" for number in range(count)]
@@ -105,14 +109,26 @@ class Graph:
         return self.once("Shape", self.input("input_ids"), start=1, end=2)
 
     def rows(self, state: str) -> str:
-        """(batch, tokens, …) as one matrix of tokens."""
-        return self.add("Reshape", state, self.ints(-1, self.shape.hidden))
+        """(batch, tokens, …) as one matrix of the tokens that are not padding."""
+        flat = self.add("Reshape", state, self.ints(-1, self.shape.hidden))
+        return self.add("Gather", flat, self._filled(), axis=0)
 
     def sequences(self, state: str, *inner: int) -> str:
-        """The matrix of tokens as (batch, tokens, *inner); −1 of `inner` is not allowed."""
-        sizes = self.once("Shape", self.input("input_ids"))
-        target = self.once("Concat", sizes, self.ints(*inner), axis=0)
-        return self.add("Reshape", state, target)
+        """The matrix of tokens as (batch, tokens, *inner). Where padding is stands some token: it must not count."""
+        wide = self.add("Gather", state, self._places(), axis=0)
+        return wide if len(inner) == 1 else self.add("Reshape", wide, self.ints(0, 0, *inner))
+
+    def _filled(self) -> str:
+        """Where in (batch × tokens) the tokens are that are not padding."""
+        mask = self.once("Reshape", self.input("attention_mask"), self.ints(-1))
+        return self.once("Squeeze", self.once("NonZero", mask), self.ints(0))
+
+    def _places(self) -> str:
+        """(batch, tokens): the row of each token in the matrix; of padding, that of the token before it."""
+        mask = self.once("Reshape", self.input("attention_mask"), self.ints(-1))
+        counted = self.once("CumSum", mask, self.constant("zero", np.array(0, dtype=np.int64)))
+        rows = self.once("Sub", counted, self.ints(1))
+        return self.once("Reshape", rows, self.once("Shape", self.input("attention_mask")))
 
     def first_tokens(self, state: str) -> str:
         """(batch, hidden): what stands at the first token of each text."""

@@ -22,7 +22,8 @@ from workers.encoder.tensors import find_tensors, has_tensors
 from workers.encoder.tokens import NoTokenizer, Reader, read_tokenizer
 from workers.modality import Batch, Code, Machine, WorkerError
 
-TOKENS_PER_FORWARD = 1024  # padded; larger batches leave the processor's cache and are slower, not faster
+TOKENS_PER_FORWARD = 1024  # read together; larger batches leave the processor's cache and are slower, not faster
+PADDED_PER_FORWARD = 2048  # rows × the longest: padding costs only attention, but its memory grows with the square
 LIMIT_TOKENS = 512  # where neither card nor model says how much it reads
 
 
@@ -85,13 +86,16 @@ def forward(model: Model, encodings: Sequence[Encoding], batch: Batch) -> Floats
 
 
 def _groups(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices sorted by length, cut so that rows × longest stays within TOKENS_PER_FORWARD."""
+    """Indices sorted by length, cut so that a group stays within the limits; a text beyond them goes alone."""
     group: list[int] = []
+    tokens = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if group and (len(group) + 1) * lengths[index] > TOKENS_PER_FORWARD:
+        here = lengths[index]
+        if group and (tokens + here > TOKENS_PER_FORWARD or (len(group) + 1) * here > PADDED_PER_FORWARD):
             yield group
-            group = []
+            group, tokens = [], 0
         group.append(index)
+        tokens += here
     if group:
         yield group
 

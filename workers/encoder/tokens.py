@@ -28,8 +28,8 @@ class Reader:
 
     @property
     def size(self) -> int:
-        """One more than the largest id it gives."""
-        return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        """How many tokens it knows, added ones included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def read(self, texts: Sequence[str]) -> list[Encoding]:
         """One encoding per text; what was cut off stands in its `overflowing`, window after window."""
