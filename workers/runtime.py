@@ -170,7 +170,7 @@ class Runtime:
         self._failures.loaded(card.id)
         self._measured[card.id].loaded(took_s * 1e3)
         if pushed:
-            self._turns.loaded(took_s)
+            self._turns.loaded()
             self._contended_until = time.monotonic() + CONTENDED_S
         return resident
 

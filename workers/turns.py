@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 from workers.modality import Code, WorkerError
 
-# A load that pushes another model out costs its load time. It waits for so many load times while loaded models have
-# work, so that at most a third of the time goes into loading; the bounds keep a wait short and a quick load cheap.
+# A load that pushes another model out is worth so many load times of work on the loaded ones: counted from the end of
+# the last such load, at most a third of the time goes into loading. The bounds keep a wait short, a quick load cheap.
 PATIENCE_LOADS = 2.0
 LEAST_PATIENCE_S, MOST_PATIENCE_S = 0.1, 3.0
-# Once it is loaded it stays for one load time before another overdue one may push a model out.
-LEAST_STAY_S, MOST_STAY_S = 0.1, 3.0
-# A caller that has just been answered often asks again within milliseconds: with only work that would push a model out
-# at hand, waiting so long for it is worth it. Ten times less than the load that it may save, and never noticed.
-MOST_LINGER_S = 0.02
+# Callers that were just answered often ask again, after a round trip. While nothing but work that would push a model
+# out is at hand, a part of that load's time is waited for them: a load saved pays for four such waits in vain.
+LINGER_LOADS = 1 / 4
+MOST_LINGER_S = 0.1
+_LOOK_S = 0.02  # how often who lingers looks again
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +40,7 @@ class Turns:
         self._waiting: list[_Waiter] = []
         self._held = False
         self._freed_at = float("-inf")
-        self._stays_until = float("-inf")
+        self._loaded_at = float("-inf")
         self._changed = threading.Condition()
 
     @contextmanager
@@ -72,9 +72,14 @@ class Turns:
             if had:
                 self._free()
 
-    def loaded(self, took_s: float) -> None:
-        """A load that pushed others out is over: its model stays for a while."""
-        self._stays_until = self._now() + _between(LEAST_STAY_S, took_s, MOST_STAY_S)
+    def waiting(self) -> int:
+        """How many wait for the turn."""
+        with self._changed:
+            return len(self._waiting)
+
+    def loaded(self) -> None:
+        """A load that pushed others out is over: the loaded models have their time from now on."""
+        self._loaded_at = self._now()
 
     def _free(self) -> None:
         with self._changed:
@@ -93,27 +98,22 @@ class Turns:
                     f"the deadline passed after {now - me.since:.1f} s in this worker, behind work of other models; "
                     "allow more time, or run another worker on this queue",
                 )
-            self._changed.wait(min(MOST_LINGER_S if not self._held else 1.0, max(0.0, deadline_s - now) + 0.001))
+            self._changed.wait(min(_LOOK_S if not self._held else 1.0, max(0.0, deadline_s - now) + 0.001))
 
     def _next(self) -> _Waiter | None:
         """Overdue first, then what costs no load; what costs one when nothing else came for a moment."""
         now = self._now()
         costs = {waiter.model: self._load_s(waiter.model) for waiter in self._waiting}
         ready = [waiter for waiter in self._waiting if not costs[waiter.model]]
-        if ready and now < self._stays_until:
-            return ready[0]
         for waiter in self._waiting:
-            if costs[waiter.model] and now - waiter.since > _patience_s(costs[waiter.model]):
+            cost = costs[waiter.model]
+            if cost and now - max(waiter.since, self._loaded_at) > _patience_s(cost):
                 return waiter
         if ready:
             return ready[0]
-        lingers_until = self._freed_at + min(MOST_LINGER_S, costs[self._waiting[0].model] / 10)
+        lingers_until = self._freed_at + min(MOST_LINGER_S, LINGER_LOADS * costs[self._waiting[0].model])
         return self._waiting[0] if now >= lingers_until else None
 
 
 def _patience_s(load_s: float) -> float:
-    return _between(LEAST_PATIENCE_S, PATIENCE_LOADS * load_s, MOST_PATIENCE_S)
-
-
-def _between(least: float, value: float, most: float) -> float:
-    return min(most, max(least, value))
+    return min(MOST_PATIENCE_S, max(LEAST_PATIENCE_S, PATIENCE_LOADS * load_s))
