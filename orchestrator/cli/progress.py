@@ -78,8 +78,9 @@ def transfer_bar(what: str, *, silent: bool = False, total_bytes: int | None = N
     Inside, call what it gives with how far it is. On a screen that is no terminal nothing is drawn.
     """
     console = Console(stderr=True)
+    hidden = silent or not console.is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=silent) as bars:
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden) as bars:
         task = bars.add_task(what, total=total_bytes)
 
         def report(moved: Moved) -> None:

@@ -39,6 +39,8 @@ class Hub:
     """Status codes of the next answers, before anything else is looked at."""
     lies: dict[str, bytes] = field(default_factory=dict)
     """File → bytes that come instead of what is listed."""
+    stalls: dict[str, int] = field(default_factory=dict)
+    """File → after how many bytes an answer stops coming, without an end."""
     slow_s: float = 0.0
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     """(method, path, range) of every request."""
@@ -153,6 +155,11 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
             if hub.slow_s:
                 threading.Event().wait(hub.slow_s)
+            if name in hub.stalls:
+                self.wfile.write(body[: hub.stalls[name]])
+                self.wfile.flush()
+                threading.Event().wait(30)
+                return
             self.wfile.write(body)
             self.wfile.flush()
             if len(body) < len(data) - start:

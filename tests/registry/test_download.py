@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +289,33 @@ def test_processes_that_ask_at_once_download_once(hub: Hub, tmp_path: Path, monk
         worker.join(timeout=60)
     assert len(hub.fetched("model.safetensors")) == 2  # the redirect, and the bytes once
     done.close()
+
+
+def test_a_download_killed_half_way_goes_on_in_the_next_process(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = files.safetensors(values=1_000_000)
+    hub.repositories["someone/local"].files["model.safetensors"] = large
+    hub.stalls["model.safetensors"] = 3_000_000
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    spawn = multiprocessing.get_context("spawn")
+    done = spawn.Queue()
+    process = spawn.Process(target=_ensure, args=(tmp_path, done))
+    process.start()
+    part = tmp_path / ".partial" / "local--fp32" / "model.safetensors.part"
+    until = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size >= 1 << 20) and time.monotonic() < until:
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    done.close()
+    assert placed(card(), tmp_path) is None
+    kept = part.stat().st_size
+    hub.stalls.clear()
+    folder = fetched(hub, tmp_path)
+    assert (folder / "model.safetensors").read_bytes() == large
+    assert hub.fetched("model.safetensors")[-1] == f"bytes={kept}-"
 
 
 def test_threads_that_ask_at_once_download_once(hub: Hub, tmp_path: Path) -> None:
