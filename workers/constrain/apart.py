@@ -26,7 +26,7 @@ def _misses(reading: Reading, branch: Branch, rival: Any, whole: tuple[Part, ...
         return depth == 0 or not any(reading.fits(rival, json.loads(text)) for text in branch.texts)
     if isinstance(rival, bool) or depth > _DEEP:
         return rival is False
-    others = reading._expand(rival, "#", frozenset())
+    others = reading.expand(rival, "#")
     return all(any(_part_misses(reading, branch, part, whole, depth) for part in parts) for parts in others)
 
 

@@ -72,7 +72,8 @@ def number_of(parts: tuple[Part, ...], *, whole: bool) -> Bounds:
 
 
 def _ends(parts: tuple[Part, ...], plain: str, exclusive: str) -> list[tuple[int | float, bool]]:
-    return [(part.schema[word], word == exclusive) for part in parts for word in (plain, exclusive) if word in part.schema]
+    words = [(part, word) for part in parts for word in (plain, exclusive)]
+    return [(part.schema[word], word == exclusive) for part, word in words if word in part.schema]
 
 
 def _exact(value: int | float) -> Fraction:
@@ -148,7 +149,18 @@ def _value(parts: tuple[Part, ...], name: str, path: str) -> Conj:
         found = [part.schema["properties"][name]] if name in part.schema.get("properties", {}) else []
         found += [each for pattern, each in _patterned(part) if re.search(pattern, name)]
         schemas += found or ([part.schema["additionalProperties"]] if "additionalProperties" in part.schema else [])
+    if not schemas and not _declares(parts, name) and _is_closed(parts):
+        schemas = [False]
     return Conj(schemas=tuple(schemas), path=f"{path}/properties/{name}")
+
+
+def _declares(parts: tuple[Part, ...], name: str) -> bool:
+    return any(name in part.schema.get("properties", {}) for part in parts)
+
+
+def _is_closed(parts: tuple[Part, ...]) -> bool:
+    """Whether only what a keyword speaks of may be there."""
+    return any(part.schema.get("unevaluatedProperties") is False for part in parts)
 
 
 def _patterned(part: Part) -> list[tuple[str, Any]]:
@@ -158,42 +170,33 @@ def _patterned(part: Part) -> list[tuple[str, Any]]:
 def _extras(
     parts: tuple[Part, ...], path: str, naming: Text, names: tuple[str, ...], *, more: bool
 ) -> tuple[Extra, ...]:
-    """Kinds of further properties: one per pattern, for names that match no other, and one for the rest."""
+    """Kinds of further properties: one per pattern, and one for all names. A name may match other patterns than its
+    own, so every value fits what is asked of all of them; where that is nothing, the kind is not offered."""
     patterns = tuple(dict.fromkeys(pattern for part in parts for pattern, _ in _patterned(part)))
-    nodes = {pattern: pattern_at(pattern, path) for pattern in patterns}
+    asked = tuple(each for part in parts for _, each in _patterned(part))
+    rest = tuple(part.schema["additionalProperties"] for part in parts if "additionalProperties" in part.schema)
     found = []
-    for pattern in (*patterns, *((None,) if _is_open(parts, names, more=more) else ())):
-        schemas = _extra_schemas(parts, pattern)
-        if False not in schemas:
-            others = tuple(node for other, node in nodes.items() if other != pattern)
-            name = Text(
-                least=naming.least,
-                most=naming.most,
-                patterns=naming.patterns + ((nodes[pattern],) if pattern else ()),
-                avoided=others,
-                names=names,
-            )
-            found.append(Extra(name=name, value=Conj(schemas=schemas, path=f"{path}/additionalProperties")))
-    return tuple(found)
+    for pattern in patterns:
+        beside = tuple(
+            part.schema["additionalProperties"]
+            for part in parts
+            if "additionalProperties" in part.schema and pattern not in dict(_patterned(part))
+        )
+        node = pattern_at(pattern, path)
+        name = Text(least=naming.least, most=naming.most, patterns=(*naming.patterns, node), names=names)
+        found.append(Extra(name=name, value=Conj(schemas=(*asked, *beside), path=f"{path}/patternProperties")))
+    if _is_open(parts, names, more=more):
+        name = Text(least=naming.least, most=naming.most, patterns=naming.patterns, names=names)
+        found.append(Extra(name=name, value=Conj(schemas=(*asked, *rest), path=f"{path}/additionalProperties")))
+    return tuple(each for each in found if False not in each.value.schemas)
 
 
 def _is_open(parts: tuple[Part, ...], names: tuple[str, ...], *, more: bool) -> bool:
     """Whether names that nobody declared are offered: where a schema for them is given, where nothing is declared,
     or where there must be more properties than are declared."""
     given = [part.schema["additionalProperties"] for part in parts if "additionalProperties" in part.schema]
-    closed = any(part.schema.get("unevaluatedProperties") is False for part in parts)
-    return any(isinstance(each, Mapping) for each in given) or (not closed and (not names or more))
-
-
-def _extra_schemas(parts: tuple[Part, ...], pattern: str | None) -> tuple[Any, ...]:
-    schemas = []
-    for part in parts:
-        patterned = dict(_patterned(part))
-        if pattern in patterned:
-            schemas.append(patterned[pattern])
-        elif "additionalProperties" in part.schema:
-            schemas.append(part.schema["additionalProperties"])
-    return tuple(schemas)
+    spoken_of = any(isinstance(each, Mapping) for each in given)
+    return spoken_of or (not _is_closed(parts) and (not names or more))
 
 
 def _smallest(parts: tuple[Part, ...], keyword: str) -> int | None:

@@ -16,7 +16,7 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 
 from workers.constrain.merging import Part, members_of, number_of, positions_of, text_of
-from workers.constrain.shapes import Branch, Conj, Distinct, Items, Members, Number, Text, Values
+from workers.constrain.shapes import Branch, Conj, Distinct, Members, Number, Text, Values
 from workers.modality import Code, WorkerError
 
 MOST_BRANCHES = 300  # of one place of a schema, after anyOf and allOf are multiplied out
@@ -81,7 +81,8 @@ class Reading:
     def _branches(self, place: Conj) -> Iterator[Branch]:
         several: list[tuple[Part, ...]] = [()]
         for schema in place.schemas:
-            several = _cross(several, self._expand(schema, place.path, frozenset()), place.path)
+            alone = len(place.schemas) == 1
+            several = _cross(several, self.expand(schema, place.path, frozenset(), alone=alone), place.path)
         for parts in several:
             for branch in self.typed(parts, place.path):
                 yield from self._fitting(branch, place)
@@ -96,23 +97,26 @@ class Reading:
         if texts:
             yield Values(texts=texts)
 
-    def _expand(self, schema: Any, path: str, seen: frozenset[str]) -> list[tuple[Part, ...]]:
-        """The alternatives of one schema, each a list of parts without references and combinations."""
+    def expand(
+        self, schema: Any, path: str, seen: frozenset[str] = frozenset(), *, alone: bool = False
+    ) -> list[tuple[Part, ...]]:
+        """The alternatives of one schema, each a list of parts without references and combinations. `seen`: the
+        references that led here. `alone`: no other schema speaks of the same value."""
         if isinstance(schema, bool):
             return [()] if schema else []
         if "const" in schema or "enum" in schema:
             return [(Part(path=path, schema={"enum": [schema["const"]] if "const" in schema else schema["enum"]}),)]
-        _check(schema, path, is_root=schema is self._root)
+        _check(schema, path, is_root=schema is self._root, alone=alone)
         own = {key: value for key, value in schema.items() if key not in _APPLIED}
         several: list[tuple[Part, ...]] = [(Part(path=path, schema=own),)]
         if "$ref" in schema:
             several = _cross(several, self._referred(schema["$ref"], path, seen), path)
         for number, each in enumerate(schema.get("allOf", ())):
-            several = _cross(several, self._expand(each, f"{path}/allOf/{number}", seen), path)
+            several = _cross(several, self.expand(each, f"{path}/allOf/{number}", seen), path)
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 choices = [
-                    self._expand(each, f"{path}/{keyword}/{number}", seen)
+                    self.expand(each, f"{path}/{keyword}/{number}", seen)
                     for number, each in enumerate(schema[keyword])
                 ]
                 if keyword == "oneOf":
@@ -123,7 +127,7 @@ class Reading:
     def _referred(self, reference: str, path: str, seen: frozenset[str]) -> list[tuple[Part, ...]]:
         if reference in seen:
             raise refused(path, f"$ref {reference!r}", "it leads back to itself without an object or array between")
-        return self._expand(self._resolve(reference, path), reference, seen | {reference})
+        return self.expand(self._resolve(reference, path), reference, seen | {reference})
 
     def _resolve(self, reference: str, path: str) -> Any:
         if not reference.startswith("#"):
@@ -169,7 +173,7 @@ class Reading:
         choices = () if items.prefix else self.branches(items.rest)
         texts = tuple(text for branch in choices if isinstance(branch, Values) for text in branch.texts)
         if not choices or any(not isinstance(branch, Values) for branch in choices):
-            raise refused(path, "uniqueItems", "only items from an enum can be kept apart; leave it out and check after")
+            raise refused(path, "uniqueItems", "only items from an enum can be kept apart; leave it out, check after")
         different = tuple({_same(text): text for text in texts}.values())
         most = len(different) if items.most is None else min(items.most, len(different))
         if items.least <= most:
@@ -201,9 +205,8 @@ class Reading:
             for other, rival in enumerate(schema["oneOf"]):
                 wholes = [(*outer, *parts) for outer in around for parts in several]
                 if other != number and not all(never_fits(self, whole, rival, path) for whole in wholes):
-                    raise refused(
-                        path, "oneOf", f"a value may fit both {number} and {other}; write anyOf, or a const that differs"
-                    )
+                    why = f"a value may fit both {number} and {other}; write anyOf, or a const that differs"
+                    raise refused(path, "oneOf", why)
 
 
 def types_of(parts: tuple[Part, ...]) -> frozenset[str]:
@@ -219,13 +222,13 @@ def types_of(parts: tuple[Part, ...]) -> frozenset[str]:
     return frozenset().union(*spoken) if spoken else _EVERY
 
 
-def _check(schema: Mapping[str, Any], path: str, *, is_root: bool) -> None:
+def _check(schema: Mapping[str, Any], path: str, *, is_root: bool, alone: bool) -> None:
     for keyword in _REFUSED:
         if keyword in schema:
             raise refused(path, keyword, "a grammar cannot say it; state what is allowed instead")
     for keyword in ("unevaluatedProperties", "unevaluatedItems"):
-        if schema.get(keyword, False) is not False:
-            raise refused(path, keyword, "only false is followed")
+        if keyword in schema and (schema[keyword] is not False or not alone):
+            raise refused(path, keyword, "only false is followed, and only outside of allOf, anyOf, oneOf and $ref")
     if "$id" in schema and not is_root:
         raise refused(path, "$id", "schemas inside schemas are not followed; put that part under $defs")
     for pattern in (*schema.get("patternProperties", ()), *((schema["pattern"],) if "pattern" in schema else ())):

@@ -39,12 +39,11 @@ class Values:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Text:
-    """A string: lengths in characters, patterns it must and must not match, whole strings it must not be."""
+    """A string: lengths in characters, patterns it must match, whole strings it must not be."""
 
     least: int = 0
     most: int | None = None
     patterns: tuple[Node, ...] = ()
-    avoided: tuple[Node, ...] = ()
     names: tuple[str, ...] = ()
 
 

@@ -120,7 +120,8 @@ class Sizes:
             case Members(named=named, extras=extras):
                 there = [each for each in named if self.possible(each.value)]
                 own = sum(name_bytes(each.name) + self.comfort(each.value) + 1 for each in there)
-                return 2 + own + sum(3 * (24 + self.comfort(each.value)) for each in extras if self.possible(each.value))
+                more = [self.comfort(each.value) for each in extras if self.possible(each.value)]
+                return 2 + own + sum(3 * (24 + each) for each in more)
         return self.most_of(branch)
 
     def _reachable(self) -> dict[str, Conj]:

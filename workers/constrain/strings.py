@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from workers.constrain.characters import ANY, in_json
+from workers.constrain.meeting import shortest
 from workers.constrain.merging import MOST_LENGTH, fitting_lengths
 from workers.constrain.pattern import char_bytes, to_regex
 from workers.constrain.reading import json_text
@@ -34,6 +35,8 @@ def most_bytes(text: Text) -> float:
     """The bytes that the longest string takes; infinite where none is longest."""
     if not text.patterns:
         return math.inf if text.most is None else QUOTES + _WIDEST * text.most
+    if len(text.patterns) > 1:
+        return math.inf
     longest = _lengths(text).bit_length() - 1
     if text.most is None and longest >= min(MOST_LENGTH, text.least + 512) - 1:
         return math.inf
@@ -49,7 +52,6 @@ def terminal(text: Text, budget: int) -> str:
         wholes.append(f"/{_CHARACTER}{{{text.least},{most}}}/")
     if most_bytes(text) > budget:
         wholes.append(f"/{_BYTE}{{0,{room}}}/")
-    wholes += [f"~/{to_regex(node)}/" for node in text.avoided]
     if text.names:
         wholes.append(f"~/(?:{'|'.join(escaped(json_text(name)[1:-1]) for name in text.names)})/")
     return f'"\\"" ({" & ".join(wholes)}) "\\""'
@@ -61,7 +63,11 @@ def escaped(text: str) -> str:
 
 
 def _lengths(text: Text) -> int:
-    return fitting_lengths(text.patterns, text.least, text.most)
+    """Bit n: there are strings of n characters. Of several patterns only the shortest common one is looked for."""
+    if len(text.patterns) < 2:
+        return fitting_lengths(text.patterns, text.least, text.most)
+    found = shortest(text.patterns, text.least, text.most)
+    return 0 if found is None else 1 << found
 
 
 def _shortest(fitting: int) -> int:
