@@ -77,12 +77,18 @@ def file_bytes(card: Card, variant: Variant | None, folder: Path | None = None) 
         return None
     if variant.bytes is not None:
         return variant.bytes
-    bits = BITS.get(variant.name)
+    bits = bits_of(variant)
     return int(card.parameters * bits / 8) if card.parameters and bits else None
 
 
+def bits_of(variant: Variant) -> float | None:
+    """Bits per weight by the variant's name: Q4_K_M, fp32, onnx-fp32."""
+    return BITS.get(variant.name.rpartition("-")[2])
+
+
 def precise_first(variants: Iterable[Variant]) -> list[Variant]:
-    """Those whose engine is installed come first, lighter engines before heavier, then more bits before fewer.
+    """Those whose engine is installed come first, lighter engines before heavier, then more bits before fewer,
+    then as the card lists them.
 
     llama.cpp stands before torch for the same model: on a CPU it answers several times as fast.
     """
@@ -142,6 +148,6 @@ def _runs(variant: Variant) -> bool:
     return variant.runs_on is None or lacking(variant.runs_on) is None
 
 
-def _order(variant: Variant) -> tuple[bool, int, float, str]:
+def _order(variant: Variant) -> tuple[bool, int, float]:
     place = _LIGHT_FIRST.index(variant.runs_on) if variant.runs_on else len(_LIGHT_FIRST)
-    return not _runs(variant), place, -BITS.get(variant.name, 0.0), variant.name
+    return not _runs(variant), place, -(bits_of(variant) or 0.0)

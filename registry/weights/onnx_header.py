@@ -14,8 +14,17 @@ from registry.weights.headers import Header, short
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 IR_VERSION, GRAPH, OPSET_IMPORT = 1, 7, 8  # of ModelProto
-INITIALIZER = 5  # of GraphProto
 EXTERNAL_DATA = 13  # of TensorProto
+# Message → the fields in which a tensor may lie, with the message they hold.
+_WAYS = {
+    "model": {GRAPH: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+DEEPEST = 40  # graphs in nodes in graphs
 KEY, VALUE = 1, 2  # of StringStringEntryProto
 LONGEST_VARINT = 10
 LONGEST_TEXT = 4096
@@ -27,21 +36,23 @@ def check_onnx(path: Path) -> None:
     Raises DamagedWeights, and UnsafeWeights where a tensor's data would be read from another folder.
     """
     with Header.open(path, "ONNX") as header:
-        seen = set()
-        for field, wire, end in _fields(header, header.size):
-            seen.add(field)
-            if field == GRAPH and wire == LENGTH:
-                _check_graph(header, end)
-            header.file.seek(end)
+        seen = _walk(header, "model", header.size, 0)
         for field, name in ((IR_VERSION, "version"), (GRAPH, "graph"), (OPSET_IMPORT, "operator set")):
             header.require(field in seen, f"it has no {name}")
 
 
-def _check_graph(header: Header, end: int) -> None:
+def _walk(header: Header, kind: str, end: int, depth: int) -> set[int]:
+    """Looks at every tensor below this message; returns the fields it has."""
+    header.require(depth <= DEEPEST, "messages in messages without end")
+    seen = set()
     for field, wire, inner_end in _fields(header, end):
-        if field == INITIALIZER and wire == LENGTH:
+        seen.add(field)
+        inner = _WAYS[kind].get(field) if wire == LENGTH else None
+        if inner == "tensor":
             _check_tensor(header, inner_end)
-        header.file.seek(inner_end)
+        elif inner is not None:
+            _walk(header, inner, inner_end, depth + 1)
+    return seen
 
 
 def _check_tensor(header: Header, end: int) -> None:
@@ -50,7 +61,6 @@ def _check_tensor(header: Header, end: int) -> None:
             entry = {inner: _text(header, stop) for inner, kind, stop in _fields(header, inner_end) if kind == LENGTH}
             if entry.get(KEY) == "location":
                 _check_location(header, entry.get(VALUE, ""))
-        header.file.seek(inner_end)
 
 
 def _check_location(header: Header, name: str) -> None:

@@ -35,13 +35,14 @@ def ctranslate2() -> bytes:
     return spec + variable + struct.pack("<I", 0)
 
 
-def onnx(location: str | None = None) -> bytes:
-    """A model with one initializer, its data in another file where `location` names it."""
+def onnx(location: str | None = None, *, in_node: bool = False) -> bytes:
+    """A model with one initializer (or one constant node), its data in another file where `location` names it."""
     tensor = _field(1, _varint(2), 0) + _field(8, b"w")
     if location is not None:
         entry = _field(1, b"location") + _field(2, location.encode())
         tensor += _field(13, entry) + _field(14, _varint(1), 0)
-    graph = _field(5, tensor) + _field(2, b"graph")
+    holder = _field(1, _field(4, b"Constant") + _field(5, _field(5, tensor))) if in_node else _field(5, tensor)
+    graph = holder + _field(2, b"graph")
     return _field(1, _varint(9), 0) + _field(7, graph) + _field(8, _field(2, _varint(20), 0))
 
 

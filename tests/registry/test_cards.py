@@ -103,7 +103,7 @@ def test_every_model_beside_the_core_is_there() -> None:
 def test_what_comes_with_a_package_needs_no_key() -> None:
     builtin = {card.id: card.tasks for card in REGISTRY.cards.values() if card.tier is Tier.BUILTIN}
     assert builtin == {
-        "minilm-l6-builtin": (Task.EMBED, Task.RERANK),
+        "minilm-l6-builtin": (Task.EMBED, Task.RERANK, Task.CLASSIFY),
         "ppocr-rapidocr": (Task.OCR,),
         "toxicity-wordlist": (Task.TOXICITY,),
         "vader": (Task.SENTIMENT,),

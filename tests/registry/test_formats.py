@@ -167,12 +167,13 @@ def test_a_program_among_the_weights_is_refused(tmp_path: Path) -> None:
         check_folder(tmp_path, ["modeling.py"])
 
 
-def test_an_onnx_file_may_keep_its_data_beside_it_and_nowhere_else(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(files.onnx("model.onnx_data"))
+@pytest.mark.parametrize("in_node", [False, True])
+def test_an_onnx_file_may_keep_its_data_beside_it_and_nowhere_else(in_node: bool, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(files.onnx("model.onnx_data", in_node=in_node))
     with pytest.raises(DamagedWeights, match=r"its data file 'model.onnx_data' is not beside it"):
         check_file(tmp_path / "model.onnx")
     (tmp_path / "model.onnx_data").write_bytes(b"data")
     check_file(tmp_path / "model.onnx")
-    (tmp_path / "model.onnx").write_bytes(files.onnx("../../etc/passwd"))
+    (tmp_path / "model.onnx").write_bytes(files.onnx("../../etc/passwd", in_node=in_node))
     with pytest.raises(UnsafeWeights, match=r"would read its data from '../../etc/passwd', outside its folder"):
         check_file(tmp_path / "model.onnx")
