@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.quality import relaxed_json
 from orchestrator.core.types import Call, Message, Reply, Request
 from registry.schema import Card, Task
 
@@ -59,7 +60,7 @@ def classified(reply: Reply, request: Request) -> Reply | None:
     With one label a text the score is the model's own word for its confidence, shared evenly among the other labels
     for what it leaves; no such score is calibrated."""
     try:
-        found = json.loads(reply.text or "")["results"]
+        found = relaxed_json.parse(reply.text or "")["results"]
         data = [_read(each, request) for each in found]
     except (ValueError, KeyError, TypeError):
         return None

@@ -26,6 +26,7 @@ from orchestrator.core.routing import cascade
 from orchestrator.core.routing.cascade import Move
 from orchestrator.core.routing.score import stated_latency_ms, stated_output_tokens
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
+from orchestrator.flow import structured
 from orchestrator.flow.verify import judged
 from orchestrator.ports import Deps
 from registry.pricing import cost_nanousd
@@ -86,7 +87,7 @@ async def attempt(
     """One call of one rung, whole. A failed call is an attempt with an error; other errors are raised."""
     opened = await open_attempt(deps, request, decision, rung, earlier, elapsed_s)
     try:
-        reply = await deps.providers[opened.card.provider].complete(opened.call)
+        reply = await structured.complete(deps.providers[opened.card.provider], opened.card, opened.call)
     except CallFailed as failure:
         return await fail_attempt(deps, opened, failure), None
     except BaseException as error:

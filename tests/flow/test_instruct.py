@@ -21,7 +21,7 @@ def request(house: House, model: str | None = None) -> Request:
 
 
 async def test_our_own_language_model_classifies_where_no_classifier_is_there() -> None:
-    house = build(local=reply(SAID))
+    house = build(local=reply(SAID), up=UP - {"minilm-l6-builtin"})
     answer = await route(house.deps, request(house))
     assert (answer.answered_by.model_id, answer.reply.data[0]["label"]) == (LOCAL, "bug")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
@@ -43,6 +43,15 @@ def fits(schema: Mapping[str, Any], value: Any) -> bool:
         return bool(Draft202012Validator(dict(schema), registry=_NOTHING_ELSE).is_valid(value))
     except (Unresolvable, RecursionError, re.error):
         return False
+
+
+def misfit(schema: Mapping[str, Any], value: Any) -> str | None:
+    """What keeps `value` from validating, in the library's words with where it is; None where nothing does."""
+    try:
+        found = best_match(Draft202012Validator(dict(schema), registry=_NOTHING_ELSE).iter_errors(value))
+    except (Unresolvable, RecursionError, re.error) as error:
+        return f"the schema cannot be evaluated: {error}"
+    return None if found is None else f"{found.json_path}: {found.message[:300]}"
 
 
 def _references(part: Any) -> Iterator[str]:
