@@ -19,6 +19,7 @@ from transformers import DonutProcessor, VisionEncoderDecoderModel
 from transformers.utils import logging as transformers_logging
 
 from workers.modality import Machine
+from workers.swin import Pauses, work_in_pieces
 
 QUESTION = "<s_docvqa><s_question>{}</s_question><s_answer>"
 QUESTION_MARKS = ("<s_docvqa>", "<s_question>", "</s_question>", "<s_answer>")
@@ -50,6 +51,7 @@ class Donut:
 
     model: Any
     processor: Any
+    pauses: Pauses
     positions: int
     marks: frozenset[str]
 
@@ -68,7 +70,9 @@ class Donut:
         return found
 
     def write(self, page: Image.Image, prompt: list[int], check: Callable[[], None], most_tokens: int) -> Written:
-        """Greedy, as Donut's authors decode. `check` is called between tokens and may raise."""
+        """Greedy, as Donut's authors decode. `check` is called while the page is seen and between tokens; it may
+        raise."""
+        self.pauses.check = check
         tokenizer = self.processor.tokenizer
         pixels = self.processor.image_processor(page, return_tensors="pt")["pixel_values"].to(self.model.device)
         tokens, past = list(prompt), None
@@ -106,10 +110,12 @@ def open_donut(folder: Path, machine: Machine) -> Donut:
     model = VisionEncoderDecoderModel.from_pretrained(
         folder, local_files_only=True, use_safetensors=None if machine.allow_pickle else True, dtype=torch.float32
     )
+    work_in_pieces(model.encoder, pauses := Pauses())
     processor = DonutProcessor.from_pretrained(folder, local_files_only=True)
     return Donut(
         model=model.to(machine.device).eval(),
         processor=processor,
+        pauses=pauses,
         positions=int(model.config.decoder.max_position_embeddings),
         marks=frozenset(processor.tokenizer.get_added_vocab()),
     )

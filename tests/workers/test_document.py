@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from transformers import GenerationConfig
+from transformers import GenerationConfig, VisionEncoderDecoderModel
 
 from registry.load import load
 from registry.schema import Task
@@ -87,6 +87,16 @@ def test_it_writes_what_transformers_own_generation_writes(answering: Donut) -> 
         assert len(expected) - len(prompt) == written.tokens
 
 
+def test_seeing_in_pieces_changes_no_number(answering: Donut, tmp_path: Path) -> None:
+    make_donut(tmp_path)
+    whole = VisionEncoderDecoderModel.from_pretrained(tmp_path).eval().encoder
+    pixels = answering.processor.image_processor(page(), return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        expected, found = whole(pixels).last_hidden_state, answering.model.encoder(pixels).last_hidden_state
+    assert pixels.shape == (1, 3, 640, 480)  # 19,200 patches: three pieces
+    assert float((found - expected).abs().max()) < 1e-5
+
+
 def test_a_question_gets_an_answer_with_its_confidence(answering: Donut) -> None:
     result = ask(answering, encoded(page()))
     (found,) = result["results"]
@@ -156,17 +166,28 @@ def test_the_answer_is_what_stands_behind_the_question_without_marks(text: str, 
     assert Written(text=text, tokens=1, confidence=1.0, cut=False).plain == plain
 
 
-def test_a_stop_is_seen_between_tokens(answering: Donut) -> None:
+def asked_until_it_stopped(donut: Donut, most: int) -> int:
+    """How often it was asked whether anybody waits, when nobody does after `most` times."""
     asked: list[int] = []
 
     def stopped(number: int) -> bool:
         asked.append(number)
-        return len(asked) > 2  # once before the page, once before each token
+        return len(asked) > most
 
     batch = Batch(task=Task.DOCUMENT, items=(Item(media=(picture(encoded(page())),), query=ASK),), stopped=stopped)
-    (error,) = document.infer(answering, batch)
+    (error,) = document.infer(donut, batch)
     assert isinstance(error, WorkerError)
-    assert (error.code, len(asked)) == (Code.TIMEOUT, 3)
+    assert error.code is Code.TIMEOUT
+    return len(asked)
+
+
+def test_a_stop_is_seen_while_a_page_is_seen_and_between_tokens(answering: Donut) -> None:
+    assert asked_until_it_stopped(answering, 2) == 3
+    calls: list[None] = []
+    prompt = answering.prompt(QUESTION.format(ASK))
+    answering.write(page(), prompt, lambda: calls.append(None), 1)
+    seeing = len(calls)  # all pieces of the page, and one token
+    assert asked_until_it_stopped(answering, seeing + 4) == seeing + 5
 
 
 def test_a_passed_deadline_is_told_and_an_item_nobody_waits_for_leaves_the_others_alone(answering: Donut) -> None:
