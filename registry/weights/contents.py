@@ -20,7 +20,7 @@ _NOT_BESIDE = re.compile(r"(^|/)(training_args|trainer_state|all_results|eval_re
 # Folders of other frameworks' weights, and of the training.
 _FOREIGN = ("onnx", "openvino", "coreml", "original", "tf", "flax", "runs", "logs", "assets", "imgs", "images")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.(safetensors|bin|gguf)$")
-_PADDLE = (".pdiparams", ".pdmodel", ".json", ".yml", ".yaml", ".txt")
+_PADDLE = (".pdiparams", ".onnx", ".pdmodel", ".json", ".yml", ".yaml", ".txt")
 
 
 def wanted(variant: Variant, names: Collection[str], *, allow_pickle: bool = False) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def _weights(variant: Variant, names: Iterable[str], *, allow_pickle: bool) -> l
         return [name for name in names if name.endswith((".onnx", ".onnx_data"))]
     if variant.format == "paddle":
         found = [name for name in ours if name.endswith(_PADDLE)]
-        return found if any(name.endswith(".pdiparams") for name in found) else []
+        return found if any(name.endswith((".pdiparams", ".onnx")) for name in found) else []
     if variant.format == "safetensors":
         return _safetensors(ours) or _pickles(variant, ours, allow_pickle=allow_pickle)
     return []

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workers.reading.networks import Reader
 from workers.reading.quads import Pixels, Quad, angle, cut, size, turned
+from workers.reading.reader import Reader
 
 LONG = 1.5  # times as wide as high, or as high as wide: a box that shows which way its line runs
 SAMPLES = 5

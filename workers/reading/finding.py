@@ -7,8 +7,8 @@ from math import sqrt
 import cv2
 import numpy as np
 
-from workers.reading.networks import STRIDE, Reader
 from workers.reading.quads import Pixels, Quad, size
+from workers.reading.reader import STRIDE, Reader
 
 FIRST_SIDE = 1280  # pixels of the longer side at the first look
 MOST_GROWN = 2.0  # a small picture is enlarged by that much at the first look

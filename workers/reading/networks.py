@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from workers.reading.quads import Pixels, Quad, clockwise
+from workers.reading.reader import STRIDE
 
-STRIDE = 32
 INK = 0.3  # probability from which a pixel belongs to a line
 SURE = 0.5  # mean probability that a line needs
 UNCLIP = 1.6  # the network marks a line's core; this is how far its box is grown
@@ -28,18 +28,6 @@ LINE_HEIGHT = 48
 NARROWEST = 320  # the width that short lines are padded to, as in training
 WIDEST = 1920  # pixels at LINE_HEIGHT; a wider line is cut, its scores would fill the memory
 SEARCHED = 320  # how far from the end of a piece its cut is looked for
-
-
-class Reader(Protocol):
-    """What reading a page asks of networks, whoever runs them."""
-
-    def find(self, pixels: Pixels) -> list[Quad]:
-        """The lines of this picture, whose size the caller chose. Any order."""
-        ...
-
-    def read(self, line: Pixels) -> tuple[str, float]:
-        """The text of a line that runs from left to right, and the mean confidence in its characters (0 to 1)."""
-        ...
 
 
 class Networks:

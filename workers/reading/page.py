@@ -10,9 +10,9 @@ import numpy as np
 
 from workers.reading import finding, order
 from workers.reading.direction import Direction, Memo, direction
-from workers.reading.networks import Reader
 from workers.reading.order import Piece, piece
 from workers.reading.quads import Pixels, Quad, level, size, turned
+from workers.reading.reader import Reader
 
 LEAST_CONFIDENCE = 0.5  # below, what was read is likelier a picture than a text
 STANDING = 1.5  # times as high as wide: a line that runs across the others (a margin's note)
