@@ -29,6 +29,9 @@ class Failures:
         self._now = now
         self._failures: dict[str, _Failure] = {}
 
+    def __contains__(self, model: str) -> bool:
+        return model in self._failures
+
     def failed(self, model: str, error: WorkerError, weights: object = None) -> None:
         before = self._failures.get(model)
         times = before.times + 1 if before and before.weights == weights else 1

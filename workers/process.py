@@ -18,6 +18,7 @@ from registry.load import Registry, load
 from workers.announce import Announcer
 from workers.app import INFER_TASK, ROOMS, WorkerSettings, create_app
 from workers.device import chosen_device
+from workers.fetching import Fetching, from_hub
 from workers.held import Held
 from workers.infer import Order, answer
 from workers.modality import Machine, Room
@@ -53,6 +54,7 @@ def work(
         ),
         Limits(models=settings.max_models, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s),
         watchdog=watchdog,
+        fetching=Fetching(from_hub(settings.models_dir, settings.memory_bytes)) if settings.download_weights else None,
     )
     facts = {"budget_bytes": settings.memory_bytes, "device": device}
     announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)

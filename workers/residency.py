@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from registry.load import Registry
 from registry.schema import Card
@@ -50,11 +50,12 @@ class Resident:
     has_run: bool = False
 
 
-Heard = Callable[[str, Card, int], None]
-"""Told what was loaded and unloaded: `load` or `unload`, the card, bytes."""
+Deed = Literal["load", "unload"]
+Heard = Callable[[Deed, Card, int], None]
+"""Told what was loaded and unloaded: the card, bytes."""
 
 
-def _unheard(what: str, card: Card, size: int) -> None: ...
+def _unheard(what: Deed, card: Card, size: int) -> None: ...
 
 
 class Residency:

@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from registry.engines import lacking
 from registry.load import Registry, UnknownModel
-from registry.schema import Card, Task, Variant
-from registry.weights import missing as weights_missing
-from registry.weights import placed
+from registry.schema import Card, Task
+from registry.weights import audit
 from workers import memory
 from workers.device import CPU
-from workers.failures import Failures
+from workers.fetching import Fetching
 from workers.inference import Inference
 from workers.modality import Batch, Code, Machine, Modality, Result, Room, WorkerError
 from workers.pace import Measured
 from workers.pressure import Pressure
-from workers.residency import Limits, Residency, Resident
+from workers.readiness import Readiness, variant_of
+from workers.residency import Deed, Limits, Residency, Resident
 from workers.turns import Turns
 from workers.watchdog import Watchdog
 
@@ -45,7 +44,7 @@ def _nobody() -> None: ...
 
 class Runtime:
     """`rooms` maps a queue's name to the modality that serves its models. Many threads may call `run`: they wait for
-    their turn. Without a `watchdog` a hanging inference hangs for ever."""
+    their turn. Without a `watchdog` a hanging inference hangs for ever; without `fetching` no weights come."""
 
     def __init__(
         self,
@@ -55,16 +54,17 @@ class Runtime:
         limits: Limits | None = None,
         *,
         watchdog: Watchdog | None = None,
+        fetching: Fetching | None = None,
         available: Callable[[], int | None] = memory.available_bytes,
     ) -> None:
         self._registry = registry
         self._rooms = rooms
         self._machine = machine
         self._limits = limits or Limits()
-        self._residency = Residency(registry, machine, self._limits, available=available)
+        self._residency = Residency(registry, machine, self._limits, available=available, heard=self._audit)
         self._pressure = Pressure(self._limits.memory_bytes)
         self._turns = Turns(self._residency.load_s)
-        self._failures = Failures()
+        self._readiness = Readiness(rooms, machine.models_dir, fetching)
         self._measured: defaultdict[str, Measured] = defaultdict(Measured)
         self._watchdog = watchdog
         self._contended_until = float("-inf")
@@ -83,7 +83,7 @@ class Runtime:
         came = time.monotonic()
         card = self._card(model_id, batch.task)
         try:
-            modality = self._ready(card)
+            modality = self._ready(card, batch.deadline)
             with self._turns.take(card.id, batch.deadline):
                 began = time.monotonic()
                 wait_ms = waited_ms + (began - came) * 1e3
@@ -97,7 +97,7 @@ class Runtime:
         for model_id in model_ids:
             try:
                 card = self._registry.get(model_id)
-                modality = self._ready(card)
+                modality = self._ready(card, float("inf"))
                 with self._turns.take(card.id):
                     self._resident(card, modality, _nobody)
             except (UnknownModel, WorkerError) as error:
@@ -154,20 +154,20 @@ class Runtime:
     def _resident(self, card: Card, modality: Modality, on_stuck: Callable[[], None]) -> Resident:
         if resident := self._residency.used(card.id):
             return resident
-        if failure := self._standing(card):  # another thread's load may have failed while this one waited
+        if failure := self._readiness.failure(card):  # another thread's load may have failed while this one waited
             raise failure
         try:
             with self._guarded(time.monotonic() + LONGEST_LOAD_S, on_stuck):
                 return self._load(card, modality)
         except WorkerError as error:
-            self._failures.failed(card.id, error, self._weights(card))
+            self._readiness.failed(card, error)
             raise
 
     def _load(self, card: Card, modality: Modality) -> Resident:
         started = time.monotonic()
         resident, pushed = self._residency.load(card, modality)
         took_s = time.monotonic() - started
-        self._failures.loaded(card.id)
+        self._readiness.loaded(card)
         self._measured[card.id].loaded(took_s * 1e3)
         if pushed:
             self._turns.loaded()
@@ -202,38 +202,12 @@ class Runtime:
     def _state(self, card: Card) -> dict[str, Any]:
         resident = self._residency.get(card.id)
         return {
-            "missing": None if resident else self._missing(card),
+            "missing": None if resident else self._readiness.missing(card),
             "loaded": resident is not None,
             "device": resident.device if resident else None,
             "resident_bytes": resident.memory_bytes if resident else 0,
             **(self._measured.get(card.id) or Measured()).told(),
         }
-
-    def _missing(self, card: Card) -> str | None:
-        if sentence := self._unserved(card):
-            return sentence
-        if sentence := weights_missing(card, self._machine.models_dir):
-            return self._lacking(card) or sentence
-        if sentence := self._lacking(card):
-            return sentence
-        failure = self._standing(card)
-        return failure.message if failure else None
-
-    def _lacking(self, card: Card) -> str | None:
-        variant = self._variant(card)
-        return lacking(variant.runs_on) if variant and variant.runs_on else None
-
-    def _variant(self, card: Card) -> Variant | None:
-        found = placed(card, self._machine.models_dir)
-        return found.variant if found else next(iter(card.variants), None)
-
-    def _weights(self, card: Card) -> object:
-        """Equal while the files are the same, as far as their folder tells."""
-        found = placed(card, self._machine.models_dir)
-        return (found.folder, found.folder.stat().st_mtime_ns) if found else None
-
-    def _standing(self, card: Card) -> WorkerError | None:
-        return self._failures.standing(card.id, self._weights(card))
 
     def _card(self, model_id: str, task: Task) -> Card:
         try:
@@ -245,22 +219,16 @@ class Runtime:
             raise WorkerError(Code.INVALID_CONFIG, f"{card.id} cannot do {task}; it can do {can}")
         return card
 
-    def _unserved(self, card: Card) -> str | None:
-        if card.queue in self._rooms:
-            return None
-        return f"{card.queue} has no worker on this installation yet"
-
-    def _ready(self, card: Card) -> Modality:
+    def _ready(self, card: Card, deadline_s: float) -> Modality:
         """The modality, once everything that loading needs is here. Raises WorkerError model_not_found or that of a
         load that failed a moment ago."""
-        if sentence := self._unserved(card):
-            raise WorkerError(Code.MODEL_NOT_FOUND, sentence)
         if self._residency.get(card.id) is None:
-            if failure := self._standing(card):
-                raise failure
-            if sentence := self._missing(card):
-                raise WorkerError(Code.MODEL_NOT_FOUND, sentence)
+            self._readiness.require(card, deadline_s)
         return self._rooms[card.queue or ""].open()
+
+    def _audit(self, what: Deed, card: Card, size: int) -> None:
+        variant = variant_of(card, self._machine.models_dir)
+        audit(self._machine.models_dir, what, card.id, variant.name if variant else None, bytes_=size)
 
 
 def _is_of_the_device(answer: Result | WorkerError) -> bool:

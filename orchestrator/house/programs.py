@@ -22,6 +22,10 @@ FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("llm", ("llm",)),
     ("upkeep", ("upkeep", "jobs")),
 )
+# Queue → how much of the workers' memory its models ask for, against each other: language models are the large ones.
+MEMORY_WEIGHTS: Mapping[str, float] = {"llm": 4.0, "audio": 1.5, "upkeep": 0.0, "jobs": 0.0}
+USUAL_WEIGHT = 1.0
+WORKERS_SHARE = 0.75  # of the machine: the rest is for the database, the API and the system
 # -P: a folder named `workers` where the user happens to stand must not be run instead of ours.
 PYTHON = (sys.executable, "-P", "-m")
 # Where workers announce themselves: a sorted set of ids, and per id a key with a JSON object that has the pid.
@@ -52,17 +56,30 @@ def _api(name: str, listener: socket.socket, run: Path, env: Mapping[str, str], 
 def worker_programs(
     fleets: Sequence[tuple[str, tuple[str, ...]]], redis_url: str, env: Mapping[str, str]
 ) -> list[ProcessSpec]:
-    """One worker process per fleet (name, queues); ready when it has announced itself over Redis."""
+    """One worker process per fleet (name, queues), which share the machine's memory; ready when it has announced
+    itself over Redis."""
+    shares = memory_shares(fleets)
     return [
         ProcessSpec(
             name=f"worker-{name}",
-            command=(*PYTHON, "workers", "--queues", ",".join(queues)),
+            command=(*PYTHON, "workers", "--queues", ",".join(queues), *_share_flag(shares[name])),
             env=env,
             ready=announced_at(redis_url),
             stop_timeout_s=12.0,  # a soft shutdown lets the running inference finish for 5 s
         )
         for name, queues in fleets
     ]
+
+
+def memory_shares(fleets: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, float]:
+    """Fleet → its part of the machine's memory, 0.0 for one that runs no model; together WORKERS_SHARE at most."""
+    weights = {name: sum(MEMORY_WEIGHTS.get(queue, USUAL_WEIGHT) for queue in queues) for name, queues in fleets}
+    total = sum(weights.values())
+    return {name: WORKERS_SHARE * weight / total if total else 0.0 for name, weight in weights.items()}
+
+
+def _share_flag(share: float) -> tuple[str, ...]:
+    return ("--memory-share", f"{share:.3f}") if share else ()
 
 
 def beat_program(env: Mapping[str, str]) -> ProcessSpec:

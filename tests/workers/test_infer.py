@@ -111,12 +111,14 @@ def test_a_batch_whose_answer_was_begun_by_a_worker_that_died_is_not_begun_again
 def test_the_last_word_of_a_hung_inference_is_a_timeout_and_the_batch_does_not_come_back(
     redis: Redis, tmp_path: Path
 ) -> None:
+    counting.seen = counting.Ledger()
     ended = threading.Event()
     watchdog = Watchdog(end=ended.set, grace_s=0.1, last_word_s=60.0)
     rooms = {"sentiment": Room(module="tests.workers.counting")}
     registry = load().with_cards([card("first")])
     watched = Runtime(registry, rooms, Machine(models_dir=tmp_path), watchdog=watchdog)
-    message = order(redis, "hang 3", deadline=time.time() + 0.5)
+    watched.prewarm(["first"])
+    message = order(redis, "hang", deadline=time.time() + 2.0)
     hung = threading.Thread(target=answer, args=(message, watched, redis))
     hung.start()
     assert ended.wait(30)  # here the process ends; in this test the thread that hung goes on below
@@ -124,6 +126,7 @@ def test_the_last_word_of_a_hung_inference_is_a_timeout_and_the_batch_does_not_c
     assert reply["error"]["code"] == "timeout"
     assert reply["error"]["message"].startswith("the inference hung beyond its deadline")
     assert redis.get(message.payload) is None
+    counting.seen.go_on.set()
     hung.join()
 
 

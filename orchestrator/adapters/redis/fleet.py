@@ -9,7 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from orchestrator.adapters.pace import wait_ms
+from orchestrator.adapters.redis.measured import measured
 from registry.schema import Card
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,16 @@ STALE_AFTER_S = 5.0  # Redis unreadable for longer: what we know is worth nothin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """One live worker process as it announced itself. `models`: id → missing, loaded, resident_bytes, load_ms,
-    inference_ms."""
+    """One live worker process as it announced itself. `models`: id → missing, loaded, device, resident_bytes, loads,
+    load_ms, inference_ms, queue_wait_ms, batch_items, tokens_per_s, errors. `memory`: resident_bytes of the process,
+    budget_bytes, device; empty from a worker of an earlier version."""
 
     id: str
     queues: tuple[str, ...]
     models: Mapping[str, Mapping[str, Any]]
     pid: int
     since: float
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
 
 class FleetReader:
@@ -87,7 +90,8 @@ class FleetReader:
         return self._waits[card.id]
 
     def queues(self) -> Mapping[str, Mapping[str, Any]]:
-        """Per queue that was ever announced: `workers` alive now, `length` (messages waiting), `pids`."""
+        """Per queue that was ever announced: `workers` alive now, `length` (messages waiting), `pids`, and the memory
+        of those processes (`resident_bytes` of `budget_bytes`; a process that serves two queues counts in both)."""
         alive: dict[str, list[Worker]] = {queue: [] for queue in self._seen}
         for worker in self._workers:
             for queue in worker.queues:
@@ -98,10 +102,20 @@ class FleetReader:
                     "workers": len(workers),
                     "length": self._lengths.get(queue, 0),
                     "pids": [worker.pid for worker in workers],
+                    "resident_bytes": sum(worker.memory.get("resident_bytes", 0) for worker in workers),
+                    "budget_bytes": sum(worker.memory.get("budget_bytes", 0) for worker in workers),
                 }
                 for queue, workers in sorted(alive.items())
             }
         )
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """Per model that a live worker announced: see `measured`."""
+        states: dict[str, list[Mapping[str, Any]]] = {}
+        for worker in self._workers:
+            for model, state in worker.models.items():
+                states.setdefault(model, []).append(state)
+        return MappingProxyType({model: measured(of) for model, of in sorted(states.items())})
 
     def trouble(self) -> str | None:
         """Why what this reader knows is out of date; None while Redis can be read."""
@@ -169,6 +183,7 @@ def _worker(name: str, text: bytes) -> Worker:
         models=state["models"],
         pid=state["pid"],
         since=state["since"],
+        memory=state.get("memory", {}),
     )
 
 
