@@ -76,12 +76,12 @@ def test_a_schema_that_does_not_fit_into_max_tokens_is_refused_with_what_it_need
     assert "10" in found.message
 
 
-def test_a_tokenizer_without_braces_is_told_and_spoils_no_other_item(tmp_path: Path) -> None:
-    """T5's vocabulary holds none."""
+def test_a_tokenizer_that_cannot_write_json_is_told_and_spoils_no_other_item(tmp_path: Path) -> None:
+    """T5 has no braces, and pieces whose bytes the constraint cannot tell."""
     with loaded(tmp_path, "lamini-flan-t5-783m") as writer:
         bound, free = ask(writer, user("x", schema=PERSON, max_tokens=900), user("x", max_tokens=5, temperature=0))
     assert isinstance(bound, WorkerError)
     assert bound.code is Code.INVALID_CONFIG
-    assert "cannot write" in bound.message
+    assert "structured output" in bound.message
     assert not isinstance(free, WorkerError)
     assert free["output_tokens"] == 5

@@ -53,7 +53,9 @@ class OpenAILikeProvider(SdkProvider):
         return raw.content, raw.headers
 
     async def _open(self, payload: dict[str, Any], limits: httpx2.Timeout) -> Any:
-        return await self._client.chat.completions.create(**_for_sdk(payload), timeout=limits)
+        # llama-server says keep-alive and closes after a stream all the same: the next call on it would be lost.
+        leaving = {"Connection": "close"} if self.wire.flavour == "server" else None
+        return await self._client.chat.completions.create(**_for_sdk(payload), timeout=limits, extra_headers=leaving)
 
     async def close(self) -> None:
         await self._client.close()
