@@ -40,6 +40,7 @@ class OpenAILikeProvider(SdkProvider):
         self.endpoint = f"{base_url}/chat/completions"
         self.headers = {"authorization": f"Bearer {api_key or NO_KEY}"}
         self._api_key = api_key
+        self._is_server = flavour == "server"
         self._client = openai.AsyncOpenAI(
             api_key=api_key or NO_KEY,
             base_url=base_url,
@@ -54,8 +55,9 @@ class OpenAILikeProvider(SdkProvider):
 
     async def _open(self, payload: dict[str, Any], limits: httpx2.Timeout) -> Any:
         # llama-server says keep-alive and closes after a stream all the same: the next call on it would be lost.
-        leaving = {"Connection": "close"} if self.wire.flavour == "server" else None
-        return await self._client.chat.completions.create(**_for_sdk(payload), timeout=limits, extra_headers=leaving)
+        return await self._client.chat.completions.create(
+            **_for_sdk(payload), timeout=limits, extra_headers={"Connection": "close"} if self._is_server else None
+        )
 
     async def close(self) -> None:
         await self._client.close()

@@ -132,7 +132,8 @@ def _options(call: Call) -> dict[str, Any]:
     """Those that a local model knows and the caller set."""
     options = call.options
     asked = {name: getattr(options, name) for name in _TOLD} | {"max_tokens": call.max_tokens}
-    return {name: value for name, value in asked.items() if value not in (None, (), False)}
+    # Not by equality: 0.0 == False, and a temperature of 0 must reach the model.
+    return {name: value for name, value in asked.items() if value is not None and value is not False and value != ()}
 
 
 def _outcome(result: Mapping[str, Any], reply: Mapping[str, Any]) -> Reply | CallFailed:
