@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import av
+import msgpack
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -75,6 +78,8 @@ def hear(listener: audio.Listener, *files: bytes, query: str | None = None, **op
     media = tuple(Picture(content_type="audio/x", data=data) for data in files)
     item = Item(media=media, query=query, options={"temperature": 1.0} | options)
     (result,) = audio.infer(listener, Batch(task=Task.TRANSCRIBE, items=(item,)))
+    if not isinstance(result, WorkerError):
+        msgpack.packb(result)  # what travels is numbers, texts, lists and tables of Python's own
     return result
 
 
@@ -358,3 +363,9 @@ def test_a_folder_without_its_tokenizer_is_said_to_be_missing(tmp_path: Path) ->
     with pytest.raises(WorkerError) as error:
         audio.load(load().get("faster-whisper-base"), Machine(models_dir=tmp_path))
     assert error.value.code is Code.MODEL_NOT_FOUND
+
+
+def test_the_room_opens_without_paying_for_a_library() -> None:
+    heavy = {"torch", "transformers", "faster_whisper", "ctranslate2", "av", "onnx", "pypdfium2"}
+    told = f"import sys, workers.audio; print({heavy!r} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", told]) == b"set()\n"

@@ -4,10 +4,13 @@ What it answers cannot be asserted without the real weights."""
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -60,6 +63,8 @@ def picture(data: bytes) -> Picture:
 def ask(donut: Donut, *files: bytes, query: str | None = ASK, **options: Any) -> Any:
     item = Item(media=tuple(map(picture, files)), query=query, options=options)
     (result,) = document.infer(donut, Batch(task=Task.DOCUMENT, items=(item,)))
+    if not isinstance(result, WorkerError):
+        msgpack.packb(result)  # what travels is numbers, texts, lists and tables of Python's own
     return result
 
 
@@ -267,3 +272,9 @@ def test_a_folder_with_pickled_weights_alone_is_refused_before_it_is_read(tmp_pa
     with pytest.raises(WorkerError) as error:
         document.load(load().get(CARD), Machine(models_dir=tmp_path))
     assert error.value.code in (Code.INVALID_CONFIG, Code.MODEL_NOT_FOUND)
+
+
+def test_the_room_opens_without_paying_for_a_library() -> None:
+    heavy = {"torch", "transformers", "faster_whisper", "ctranslate2", "av", "onnx", "pypdfium2"}
+    told = f"import sys, workers.document; print({heavy!r} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", told]) == b"set()\n"

@@ -6,9 +6,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +65,8 @@ def picture(data: bytes) -> Picture:
 def see(clip: Clip, *images: bytes, query: str | None = None, **options: Any) -> Any:
     item = Item(media=tuple(map(picture, images)), query=query, options=options)
     (result,) = vision.infer(clip, Batch(task=Task.VISION, items=(item,)))
+    if not isinstance(result, WorkerError):
+        msgpack.packb(result)  # what travels is numbers, texts, lists and tables of Python's own
     return result
 
 
@@ -361,3 +366,9 @@ def test_a_folder_without_a_tower_is_refused(models_dir: Path, tmp_path: Path) -
         vision.load(load().get(CARD), Machine(models_dir=tmp_path))
     assert error.value.code is Code.INVALID_CONFIG
     assert "the weights have no tensor 'text_model.embeddings.token_embedding.weight'" in error.value.message
+
+
+def test_the_room_opens_without_paying_for_a_library() -> None:
+    heavy = {"torch", "transformers", "faster_whisper", "ctranslate2", "av", "onnx", "pypdfium2"}
+    told = f"import sys, workers.vision; print({heavy!r} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", told]) == b"set()\n"
