@@ -93,6 +93,8 @@ def judge(
     """One card's verdict. `live`: what a running API says is missing of each model; None: none runs."""
     if card.queue is None:
         return _elsewhere(card, settings, live)
+    if live is not None and live.get(card.id, "not listed") is None:
+        return _verdict(card, State.AVAILABLE, [])  # a worker holds it: its memory is not free any more
     here = weights.placed(card, models_dir, available_memory_bytes=available_memory_bytes())
     variant = here.variant if here else likely_variant(card)
     need = weights.need(card, variant, here.folder if here and card.package is None else None)

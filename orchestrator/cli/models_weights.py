@@ -16,7 +16,7 @@ from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
 from orchestrator.cli.server import DataDir
 from orchestrator.house import available_memory_bytes
 from registry import weights
-from registry.load import load
+from registry.load import Registry, load
 from registry.schema import QUEUES, Card, Tier
 
 VariantName = Annotated[
@@ -57,7 +57,8 @@ def download_command(
     with told():
         cards = [registry.get(each) for each in model_ids] if model_ids else choose(downloadable(registry), folder)
         done = [
-            _download(card, folder, variant, newest=newest, allow_pickle=allow_pickle, silent=as_json) for card in cards
+            _download(card, folder, variant, registry, newest=newest, allow_pickle=allow_pickle, silent=as_json)
+            for card in cards
         ]
     if as_json:
         show_json(done)
@@ -196,7 +197,14 @@ def import_command(
 
 
 def _download(
-    card: Card, folder: Path, variant: str | None, *, newest: bool, allow_pickle: bool, silent: bool
+    card: Card,
+    folder: Path,
+    variant: str | None,
+    registry: Registry,
+    *,
+    newest: bool,
+    allow_pickle: bool,
+    silent: bool,
 ) -> dict[str, Any]:
     with transfer_bar(card.id, silent=silent) as report:
         here = weights.download(
@@ -204,6 +212,7 @@ def _download(
             folder,
             variant=named_variant(card, variant),
             available_memory_bytes=available_memory_bytes(),
+            registry=registry,
             newest=newest,
             allow_pickle=allow_pickle,
             report=report,

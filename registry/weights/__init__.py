@@ -6,9 +6,8 @@ folder is told in `folders`, which variant is taken in `fit` and `placing`.
 
 from __future__ import annotations
 
-from registry.weights.bring import bring, forget_pin, remove
+from registry.weights.bring import bring, remove
 from registry.weights.checking import verify
-from registry.weights.contents import is_whole
 from registry.weights.download import download, ensure
 from registry.weights.errors import (
     DamagedWeights,
@@ -64,9 +63,7 @@ __all__ = [
     "entries",
     "every_placed",
     "file_bytes",
-    "forget_pin",
     "is_gated",
-    "is_whole",
     "licence_page",
     "local_folder",
     "manifest_of",

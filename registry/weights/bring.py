@@ -19,7 +19,6 @@ from registry.weights.folders import (
     inside,
     names_in,
     partial_folder,
-    pin_file,
     private_folder,
     publish,
     variant_folder,
@@ -93,11 +92,6 @@ def remove(card: Card, models_dir: Path, *, variant: Variant | None = None) -> i
         raise MissingWeights(f"{card.id}{f' ({variant.name})' if variant else ''} has no weights here to remove")
     audit(models_dir, "remove", card.id, variant.name if variant else None, bytes_=freed)
     return freed
-
-
-def forget_pin(card: Card, variant: Variant, models_dir: Path) -> None:
-    """Lets the next download record a revision anew."""
-    pin_file(card, variant, models_dir).unlink(missing_ok=True)
 
 
 def _recognised(

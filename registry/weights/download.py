@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from registry.load import Registry
 from registry.schema import Card, Variant
 from registry.weights.checking import verify
 from registry.weights.errors import DamagedWeights, MissingWeights
@@ -36,6 +37,7 @@ def download(
     *,
     variant: Variant | None = None,
     available_memory_bytes: int | None = None,
+    registry: Registry | None = None,
     newest: bool = False,
     allow_pickle: bool = False,
     report: Report = silent,
@@ -43,11 +45,12 @@ def download(
 ) -> Placed:
     """One variant of this card, from the hub into the models folder; at once where it is here whole.
 
-    `variant` None: the most precise that fits into `available_memory_bytes` (None: the most precise). Revision and
-    SHA-256 are recorded in metadata.json at the first download and held from then on; `newest` forgets the revision
-    recorded before. Raises any WeightsError; what came so far is kept and the same call goes on from there.
+    `variant` None: the one that is here already, else the most precise that fits into `available_memory_bytes` (None:
+    the most precise); where none fits, `registry` finds a smaller model to name. Revision and SHA-256 are recorded in
+    metadata.json at the first download and held from then on; `newest` forgets the revision recorded before. Raises
+    any WeightsError; what came so far is kept and the same call goes on from there.
     """
-    chosen = variant or _choose(card, available_memory_bytes)
+    chosen = variant or _choose(card, models_dir, available_memory_bytes, registry)
     with alone(card, chosen, models_dir):
         if not newest and (found := _whole(card, chosen, models_dir, allow_pickle=allow_pickle)):
             return found
@@ -88,6 +91,7 @@ def ensure(
     *,
     allowed: bool,
     available_memory_bytes: int | None = None,
+    registry: Registry | None = None,
     report: Report = silent,
 ) -> Placed:
     """Where this card's weights lie, downloaded now if they are not here and that is `allowed`.
@@ -100,16 +104,18 @@ def ensure(
         return found
     if not allowed or card.package is not None or not card.variants:
         return require_placed(card, models_dir)
-    return download(card, models_dir, available_memory_bytes=available_memory_bytes, report=report)
+    return download(card, models_dir, available_memory_bytes=available_memory_bytes, registry=registry, report=report)
 
 
-def _choose(card: Card, available_memory_bytes: int | None) -> Variant:
+def _choose(card: Card, models_dir: Path, available_memory_bytes: int | None, registry: Registry | None) -> Variant:
+    here = placed(card, models_dir, available_memory_bytes=available_memory_bytes)
+    if here is not None and here.variant is not None:
+        return here.variant
+    if not card.variants:
+        raise MissingWeights(missing(card, models_dir) or f"{card.id} needs no weights")
     if available_memory_bytes is not None:
-        return choose_variant(card, available_memory_bytes)
-    ordered = precise_first(card.variants)
-    if not ordered:
-        raise MissingWeights(missing(card, Path("models")) or f"{card.id} needs no weights")
-    return ordered[0]
+        return choose_variant(card, available_memory_bytes, registry)
+    return precise_first(card.variants)[0]
 
 
 def _whole(card: Card, variant: Variant, models_dir: Path, *, allow_pickle: bool) -> Placed | None:

@@ -33,7 +33,7 @@ from tests.registry.hub_server import Hub, Repository
 __all__ = ["hub"]
 
 BGE, REVISION = "bge-small-en-v1.5", "88885630388d6249d876a3ab145b78b34665b79a"
-WORDS = ("list", "info", "doctor", "scan", "download", "prefetch", "import", "verify", "remove")
+WORDS = ("list", "info", "doctor", "scan", "download", "prefetch", "import", "verify", "remove", "audit")
 
 
 @pytest.fixture
@@ -98,6 +98,25 @@ def test_a_changed_file_fails_verify_with_exit_1_and_is_mended_by_download(
     assert "metadata.json recorded" in shown.stdout.replace("\n", " ")
     assert cli("models", "download", BGE).exit_code == 0
     assert cli("models", "verify", BGE).exit_code == 0
+
+
+def test_what_was_done_is_shown_with_who_did_it(cli: Cli, filled: Hub) -> None:
+    cli("models", "download", BGE)
+    cli("models", "remove", BGE)
+    found = told(cli, "audit")
+    assert [(each["deed"], each["card"]) for each in found] == [("download", BGE), ("remove", BGE)]
+    assert all("process" in each["who"] for each in found)
+    assert "BAAI/bge-small-en-v1.5@" in cli("models", "audit", "--limit", "2").stdout
+
+
+def test_a_second_download_keeps_the_variant_that_is_here(cli: Cli, hub: Hub) -> None:
+    for name, values in (("Q4_K_M", 3200), ("Q8_0", 6400)):
+        data = files.gguf(values)
+        repository = hub.repositories.setdefault("Qwen/Qwen2.5-3B-Instruct-GGUF", Repository(files={}))
+        repository.files[f"qwen2.5-3b-instruct-{name.lower()}.gguf"] = data
+    first = told(cli, "download", "qwen2.5-3b-instruct", "--variant", "q4_k_m")
+    again = told(cli, "download", "qwen2.5-3b-instruct")
+    assert [each["variant"] for each in (*first, *again)] == ["Q4_K_M", "Q4_K_M"]
 
 
 def test_what_goes_wrong_is_one_line_with_a_stable_code(cli: Cli, filled: Hub) -> None:
@@ -283,6 +302,15 @@ def test_the_doctor_tells_a_model_without_a_worker_when_an_api_runs(tmp_path: Pa
     found = verdict(load().get("toxicity-wordlist"), tmp_path, {"toxicity-wordlist": "no toxicity worker is running"})
     assert (found.state, found.steps) == (State.NO_WORKER, ("no toxicity worker is running",))
     assert verdict(load().get("toxicity-wordlist"), tmp_path, {"toxicity-wordlist": None}).state is State.AVAILABLE
+
+
+def test_the_doctor_hears_from_a_running_api_which_workers_serve(house_cli: Cli) -> None:
+    found = {each["id"]: each for each in told(house_cli, "doctor")}
+    assert found["claude-sonnet"]["available"]
+    assert found["toxicity-wordlist"]["available"]
+    assert found["donut"]["steps"]
+    shown = house_cli("models", "doctor", "claude-sonnet").stdout
+    assert "workers were not looked at" not in shown
 
 
 def test_info_shows_every_variant_with_its_engine_and_options(cli: Cli) -> None:
