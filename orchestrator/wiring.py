@@ -67,11 +67,13 @@ async def open_deps(settings: Settings) -> AsyncIterator[Deps]:
         stack.push_async_callback(workers.close)
         conversations = RedisConversations(settings.redis_url)
         stack.push_async_callback(conversations.close)
-        fleet = LiveFleet(registry, workers, _keys_wanted(settings), settings.open_servers)
+        queue = LocalQueueProvider(settings.redis_url, registry)
+        stack.push_async_callback(queue.close)
+        fleet = LiveFleet(registry, workers, _keys_wanted(settings), settings.open_servers, queue.held_ms)
         await fleet.start()
         stack.push_async_callback(fleet.close)
-        providers = _providers(settings, registry)
-        for provider in set(providers.values()):
+        providers = _providers(settings, registry, queue)
+        for provider in set(providers.values()) - {queue}:
             stack.push_async_callback(provider.close)
         neighbours = PostgresNeighbours(database, PromptVectors(fleet, providers))
         stack.push_async_callback(neighbours.close)
@@ -220,10 +222,8 @@ def _keys_wanted(settings: Settings) -> Mapping[str, str | None]:
     return wanted
 
 
-def _providers(settings: Settings, registry: Registry) -> dict[str, Provider]:
+def _providers(settings: Settings, registry: Registry, queue: LocalQueueProvider) -> dict[str, Provider]:
     """One adapter per provider that has a key or an address; the queue serves every local card."""
-    assert settings.redis_url is not None  # noqa: S101 - open_deps has refused it
-    queue = LocalQueueProvider(settings.redis_url, registry)
     providers: dict[str, Provider] = {card.provider: queue for card in registry.cards.values() if card.queue}
     if settings.anthropic_api_key:
         key = settings.anthropic_api_key.get_secret_value()

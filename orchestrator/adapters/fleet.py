@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -32,16 +32,22 @@ class LocalModels(Protocol):
 
 class LiveFleet:
     """`keyed` maps a paid provider to None when its key is set, else to what to do; `servers` maps a name to
-    the address of an OpenAI-compatible server of our own."""
+    the address of an OpenAI-compatible server of our own; `held_ms` tells of calls that wait in this process."""
 
     def __init__(
-        self, registry: Registry, local: LocalModels, keyed: Mapping[str, str | None], servers: Mapping[str, str]
+        self,
+        registry: Registry,
+        local: LocalModels,
+        keyed: Mapping[str, str | None],
+        servers: Mapping[str, str],
+        held_ms: Callable[[str], float] = lambda model_id: 0.0,
     ) -> None:
         self._cards = registry
         self._registry = registry
         self._local = local
         self._keyed = keyed
         self._servers = servers
+        self._held_ms = held_ms
         self._silent: dict[str, str] = {name: f"{name} has not been asked yet" for name in servers}
         self._listed: set[str] = set()
         self._paces = Paces()
@@ -65,7 +71,9 @@ class LiveFleet:
 
     def pace(self, model_id: str) -> Pace:
         card = self._registry.cards.get(model_id)
-        return self._paces.of(model_id, self._local.wait_ms(card) if card and card.queue else 0.0)
+        if card is None or card.queue is None:
+            return self._paces.of(model_id)
+        return self._paces.of(model_id, self._local.wait_ms(card) + self._held_ms(model_id))
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
         self._paces.observe(model_id, latency_ratio=latency_ratio, output_ratio=output_ratio)

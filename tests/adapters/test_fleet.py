@@ -108,3 +108,11 @@ async def test_a_server_that_falls_silent_keeps_its_models_and_says_why_they_are
     await one._list_servers()
     assert one.unavailable()["lab/m"].startswith(f"lab at {address} does not list its models")
     await one.close()
+
+
+def test_calls_that_wait_in_this_process_lengthen_the_wait_of_their_model_alone() -> None:
+    held = {"vader": 400.0}
+    seen = LiveFleet(registry(), Workers(), {}, {}, lambda model_id: held.get(model_id, 0.0))
+    assert seen.pace("vader").wait_ms == 650.0
+    assert seen.pace("minilm-l6-builtin").wait_ms == 250.0
+    assert seen.pace("gpt-4o").wait_ms == 0.0

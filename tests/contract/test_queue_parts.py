@@ -167,6 +167,16 @@ async def test_more_workers_get_more_messages_and_fewer_workers_fewer() -> None:
     assert waiting.wait_s(0.1) != 0.0
 
 
+async def test_what_is_held_back_is_told_in_seconds_of_work() -> None:
+    waiting = line()
+    await joining(waiting, "a")
+    waiting.learn(waiting.take(0.0), 0.05, {"inference": 50.0})
+    assert waiting.held_s() == 0.0
+    for _ in range(40):
+        await joining(waiting, "a")
+    assert waiting.held_s() == pytest.approx(0.1)  # two messages: 32 and 8 callers
+
+
 async def test_who_leaves_is_not_sent_and_counts_no_more() -> None:
     waiting = line()
     leaving, staying = await joining(waiting, "a"), await joining(waiting, "b")

@@ -6,6 +6,7 @@ Times are seconds of one monotonic clock, given by who calls.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class Line:
         self._held = False
         self._tokens_per_s: float | None = None
         self._took_s = 0.0
+        self._message_s = 0.0
 
     def join(self, caller: Caller, now: float) -> None:
         """Raises CallRefused for a text that cannot be sent; then nothing of it waits."""
@@ -157,6 +159,11 @@ class Line:
         self._since = now
         return batch
 
+    def held_s(self) -> float:
+        """How long a worker will have to do with what waits here and is in no queue yet, as far as is known."""
+        messages = max(self._waiting / self._limit, self._tokens / self._most_tokens)
+        return math.ceil(messages) * self._message_s
+
     def learn(self, parts: Sequence[Part], took_s: float, timings_ms: Mapping[str, float]) -> None:
         """How fast this model reads decides how many tokens travel together; how long its messages wait, how many
         of them may be under way. `took_s` is the whole way, on this process's clock."""
@@ -164,6 +171,7 @@ class Line:
         if not inference_s:
             return
         self._took_s = max(took_s, self._took_s * 0.9)
+        self._message_s = inference_s if not self._message_s else 0.8 * self._message_s + 0.2 * inference_s
         waited_s = took_s - inference_s - timings_ms.get("load", 0.0) / 1e3
         self._bound_messages(waited_s, inference_s)
         tokens = sum(part.tokens for part in parts)
