@@ -133,13 +133,26 @@ def test_texts_are_taken_as_the_users_words(writer: Writer) -> None:
     assert answer(writer, item)["text"] == answer(writer, user("Say yes or no.", max_tokens=5, temperature=0))["text"]
 
 
-def test_a_megabyte_is_refused_with_its_tokens_and_the_next_call_works(writer: Writer) -> None:
-    found = error(writer, user("word " * 210_000))
+def test_what_is_too_long_is_refused_with_its_tokens_and_the_next_call_works(writer: Writer) -> None:
+    asked = user("word " * 70_000)
+    tokens = len(writer.read(asked.turns))
+    found = error(writer, asked)
+    assert tokens > 70_000
     assert found.code is Code.INVALID_INPUT
-    assert "the last turn has " in found.message
-    assert "the model reads at most 1536 beside its answer" in found.message
-    assert int(found.message.split(" has ")[1].split(" ")[0]) > 200_000
+    assert found.message == (
+        f"the last turn has {tokens} tokens, the model reads at most 1536 beside its answer; shorten it, or ask for "
+        "fewer max_tokens or a model with a longer context"
+    )
     assert answer(writer, user("Hi", max_tokens=2))["output_tokens"] == 2
+
+
+def test_megabytes_are_refused_at_once_and_a_past_of_megabytes_is_dropped(writer: Writer) -> None:
+    found = error(writer, user("word " * 210_000))
+    assert found.message.startswith("the last turn has at least 4101 tokens, the model reads at most 1536 beside")
+    found = error(writer, user("word " * 2_000_000))
+    assert found.message.startswith("the last turn has at least 39062 tokens, the model reads at most 1536 beside")
+    past = [("user", "word " * 100_000), ("assistant", "word " * 100_000)] * 10
+    assert answer(writer, talk(*past, ("user", "Now?"), max_tokens=2))["dropped_turns"] == 20
 
 
 def test_a_prompt_that_fills_the_context_gets_the_answer_that_is_left(writer: Writer) -> None:
@@ -177,6 +190,12 @@ def test_a_caller_who_left_ends_the_generation_and_the_others_go_on(writer: Writ
     assert stayed["output_tokens"] == 40
     assert len(said) < 1000
     assert answer(writer, user("Hi", max_tokens=2))["output_tokens"] == 2
+
+
+def test_a_batch_that_nobody_waits_for_ends_while_its_prompts_are_read(writer: Writer) -> None:
+    asked = user("7 " * 700, max_tokens=300)
+    found = ask(writer, *[asked] * 6, stopped=lambda _: True)
+    assert [each.code for each in found if isinstance(each, WorkerError)] == [Code.TIMEOUT] * 6
 
 
 def test_a_deadline_ends_what_runs_and_what_waits(writer: Writer) -> None:

@@ -15,6 +15,7 @@ from workers.modality import Code, Turn, WorkerError
 
 Turns = Sequence[Turn]
 PLAIN_STOP = "\nInstruct:"
+LONGEST_TOKEN = 256  # characters; the longest in use are runs of 128 spaces (Llama 3, Qwen)
 
 
 class TemplateRefused(Exception):
@@ -86,8 +87,7 @@ def fitted(turns: Turns, read: Callable[[Turns], Sequence[int]], most_tokens: in
 
     Raises WorkerError `invalid_input` with both numbers where the system turns and the last turn alone are longer.
     """
-    tokens = read(turns)
-    if len(tokens) <= most_tokens:
+    if _least_tokens(turns) <= most_tokens and len(tokens := read(turns)) <= most_tokens:
         return Prompt(tokens=tokens, dropped_turns=0)
     starts = _starts(turns)
     low, high = 0, len(starts)  # the first start from which it fits lies in starts[low:high], or nowhere
@@ -95,15 +95,19 @@ def fitted(turns: Turns, read: Callable[[Turns], Sequence[int]], most_tokens: in
     while low < high:
         middle = (low + high) // 2
         kept = _kept(turns, starts[middle])
-        tokens = read(kept)
-        if len(tokens) <= most_tokens:
+        if _least_tokens(kept) <= most_tokens and len(tokens := read(kept)) <= most_tokens:
             found = Prompt(tokens=tokens, dropped_turns=len(turns) - len(kept))
             high = middle
         else:
             low = middle + 1
     if found is None:
-        raise _too_long(turns, len(tokens), most_tokens)
+        raise _too_long(_kept(turns, starts[-1] if starts else 0), read, most_tokens)
     return found
+
+
+def _least_tokens(turns: Turns) -> int:
+    """What these turns surely take: ten megabytes are refused without a tokenizer working on them for a minute."""
+    return sum(len(turn.content) for turn in turns) // LONGEST_TOKEN
 
 
 def _starts(turns: Turns) -> list[int]:
@@ -116,10 +120,12 @@ def _kept(turns: Turns, start: int) -> list[Turn]:
     return [turn for number, turn in enumerate(turns) if number >= start or turn.role == "system"]
 
 
-def _too_long(turns: Turns, tokens: int, most_tokens: int) -> WorkerError:
+def _too_long(turns: Turns, read: Callable[[Turns], Sequence[int]], most_tokens: int) -> WorkerError:
     what = "the last turn with the system's" if any(turn.role == "system" for turn in turns) else "the last turn"
+    least = _least_tokens(turns)
+    has = f"at least {least}" if least > most_tokens else f"{len(read(turns))}"
     return WorkerError(
         Code.INVALID_INPUT,
-        f"{what} has {tokens} tokens, the model reads at most {most_tokens} beside its answer; shorten it, or ask for "
+        f"{what} has {has} tokens, the model reads at most {most_tokens} beside its answer; shorten it, or ask for "
         "fewer max_tokens or a model with a longer context",
     )
