@@ -41,6 +41,10 @@ class Hub:
     """File → bytes that come instead of what is listed."""
     stalls: dict[str, int] = field(default_factory=dict)
     """File → after how many bytes an answer stops coming, without an end."""
+    blobs_at: str | None = None
+    """Another server that redirects lead to, as the hub's lead to a content network."""
+    tokens: list[str | None] = field(default_factory=list)
+    """The Authorization of every request."""
     slow_s: float = 0.0
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     """(method, path, range) of every request."""
@@ -82,6 +86,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def _answer(self) -> None:
             path = unquote(self.path.partition("?")[0])
             hub.asked.append((self.command, path, self.headers.get("Range")))
+            hub.tokens.append(self.headers.get("Authorization"))
             if "harness" in path:
                 return self._tell(404, {})
             if hub.failures:
@@ -129,7 +134,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def _redirect(self, found: Repository, hub_id: str, name: str) -> None:
             data = found.files[name]
             self.send_response(302)
-            self.send_header("Location", f"{hub.url}/blobs/{hub_id}/{name}")
+            self.send_header("Location", f"{hub.blobs_at or hub.url}/blobs/{hub_id}/{name}")
             self.send_header("X-Repo-Commit", found.revision)
             self.send_header("X-Linked-Size", str(len(data)))
             self.send_header("X-Linked-Etag", f'"{hashlib.sha256(data).hexdigest()}"')

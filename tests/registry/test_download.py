@@ -36,7 +36,7 @@ from registry.weights import (
 from tests.registry import files
 from tests.registry.cards import local
 from tests.registry.conftest import BERT, WEIGHTS
-from tests.registry.hub_server import COMMIT, Hub, Repository
+from tests.registry.hub_server import COMMIT, Hub, Repository, running
 
 AT_ONCE = (0.0, 0.0, 0.0)
 FP32 = {"name": "fp32", "format": "safetensors", "engine": "onnxruntime"}
@@ -211,6 +211,18 @@ def test_a_gated_model_says_which_licence_to_accept(
     )
     monkeypatch.setenv("HF_TOKEN", "hf_accepted")
     assert (fetched(hub, tmp_path) / "model.safetensors").is_file()
+
+
+def test_a_token_stays_with_the_hub_when_a_redirect_leads_elsewhere(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with running(Hub(repositories=hub.repositories)) as network:
+        hub.blobs_at = network.url
+        fetched(hub, tmp_path)
+        assert network.fetched("model.safetensors") == [None]
+        assert network.tokens == [None]
+    assert hub.tokens[-1] == "Bearer hf_secret"
 
 
 def test_a_repository_that_is_not_there_is_refused_at_once(hub: Hub, tmp_path: Path) -> None:
