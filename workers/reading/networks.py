@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from workers.reading.quads import Pixels, Quad, clockwise
 from workers.reading.reader import STRIDE
 
+DETECTOR_MEAN = (0.485, 0.456, 0.406)  # as PaddleOCR's own configuration of this network says; blue first
+DETECTOR_SPREAD = (0.229, 0.224, 0.225)
 INK = 0.3  # probability from which a pixel belongs to a line
 SURE = 0.5  # mean probability that a line needs
 UNCLIP = 1.6  # the network marks a line's core; this is how far its box is grown
@@ -41,7 +43,7 @@ class Networks:
 
     def find(self, pixels: Pixels) -> list[Quad]:
         """See Reader. Memory grows with the picture: about 100 MB per megapixel."""
-        chances = _run(self._detection, _prepared(_padded(pixels)))[0, 0]
+        chances = _run(self._detection, _prepared(_padded(pixels), DETECTOR_MEAN, DETECTOR_SPREAD))[0, 0]
         height, width = pixels.shape[:2]
         core = cv2.dilate((chances > INK).astype(np.uint8), np.ones((2, 2), np.uint8))
         contours, _ = cv2.findContours(core, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
@@ -80,10 +82,13 @@ def _run(session: Any, values: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def _prepared(pixels: Pixels) -> NDArray[np.float32]:
-    """As both networks take it: 1 × 3 × height × width from −1 to 1."""
-    values: NDArray[np.float32] = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
-    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+def _prepared(
+    pixels: Pixels, mean: tuple[float, ...] = (0.5, 0.5, 0.5), spread: tuple[float, ...] = (0.5, 0.5, 0.5)
+) -> NDArray[np.float32]:
+    """1 × 3 × height × width, less the mean and in units of the spread that a network was trained with."""
+    middle, width = np.asarray(mean, dtype=np.float32), np.asarray(spread, dtype=np.float32)
+    values = (pixels.astype(np.float32) / np.float32(255) - middle) / width
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None], dtype=np.float32)
 
 
 def _padded(pixels: Pixels) -> Pixels:
