@@ -58,6 +58,11 @@ class Fleet(Protocol):
         """How this model has been answering in this process, and how long a call would wait now. Cheap."""
         ...
 
+    def measured(self, model_id: str) -> Mapping[str, Any] | None:
+        """What our workers measured of a model they serve: loads, load_ms, resident_bytes, queue_wait_ms, batch_items,
+        inference_ms, tokens_per_s, errors by code; None where no worker announced it."""
+        ...
+
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
         """One settled call: measured ÷ stated latency and output tokens. Stated: before any pace corrected it. What
         `wait_ms` foretells (waiting, loading) is left out."""

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
@@ -28,6 +28,8 @@ class LocalModels(Protocol):
     def missing(self, card: Card) -> str | None: ...
 
     def wait_ms(self, card: Card) -> float: ...
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
 class LiveFleet:
@@ -74,6 +76,9 @@ class LiveFleet:
         if card is None or card.queue is None:
             return self._paces.of(model_id)
         return self._paces.of(model_id, self._local.wait_ms(card) + self._held_ms(model_id))
+
+    def measured(self, model_id: str) -> Mapping[str, Any] | None:
+        return self._local.models().get(model_id)
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
         self._paces.observe(model_id, latency_ratio=latency_ratio, output_ratio=output_ratio)

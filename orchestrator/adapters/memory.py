@@ -319,6 +319,9 @@ class MemoryFleet:
     def pace(self, model_id: str) -> Pace:
         return self.paces.get(model_id, _AS_STATED)
 
+    def measured(self, model_id: str) -> Mapping[str, Any] | None:
+        return None
+
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
         self.observed.append((model_id, latency_ratio, output_ratio))
 

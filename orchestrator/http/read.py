@@ -50,13 +50,15 @@ async def list_models(
 
 @router.get("/models/{model_id:path}", tags=["models"])
 async def get_model(request: Request, state: AppState, model_id: str) -> Response:
-    """One card, whole."""
+    """One card, whole, and what our workers measured of it."""
     await authenticate(state.deps, request, "viewer")
     try:
         card = state.deps.fleet.registry().get(model_id)
     except UnknownModel as error:
         raise ModelNotFound(str(error), model=model_id) from error
-    return json_response({**_model(card, state.deps.fleet.unavailable()), "card": card.model_dump(mode="json")})
+    fleet = state.deps.fleet
+    told = {**_model(card, fleet.unavailable()), "card": card.model_dump(mode="json")}
+    return json_response({**told, "measured": fleet.measured(card.id)})
 
 
 @router.get("/inferences", tags=["log"])
