@@ -13,27 +13,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
 from rich.console import Console
 from rich.table import Table
 
 from tests.data.schemas.random_schemas import schemas
-from tests.tiny.llm import MODELS
+from tests.workers.constrained import Write, at_random, fault, llama_cpp, transformers_model
 from workers.constrain import Constraint, compile_schema
 from workers.modality import WorkerError
 
 MOST_REFUSED = 0.05
 MAX_TOKENS = 1024
-PROMPT = "Answer in JSON."
-
-Write = Callable[[Constraint, int, float], tuple[str, str, int]]
-"""Constraint, seed, temperature → text, finish reason, tokens."""
 
 
 @dataclass(kw_only=True)
@@ -75,94 +69,33 @@ def judged(engine: str, write: Write, constraints: list[Constraint]) -> Tally:
         text, finish, tokens = write(constraint, number, (1.0, 1.1, 1.2)[number % 3])
         tally.seconds += time.perf_counter() - began
         tally.tokens += tokens
-        told = fault(constraint, text, finish)
+        told = fault(constraint, text, finish, tokens)
         tally.fitting += told is None
         if told:
             tally.failed.append({"why": told, "schema": constraint.schema, "text": text[:400]})
     return tally
 
 
-def fault(constraint: Constraint, text: str, finish: str) -> str | None:
-    """Why an answer counts as a failure."""
-    if finish != "stop":
-        return f"finished by {finish}"
-    try:
-        errors = list(Draft202012Validator(dict(constraint.schema)).iter_errors(json.loads(text)))
-    except ValueError as error:
-        return f"no JSON: {error}"
-    return errors[0].message[:200] if errors else None
-
-
-@contextmanager
-def llama_cpp(folder: Path) -> Iterator[Write]:
-    """llama.cpp's own server in this process, with a tiny GGUF."""
-    import xllamacpp
-
-    MODELS["llama-3.2-3b-instruct"](folder)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(next(folder.glob("*.gguf")))
-    params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 2048, 1, 1
-    params.warmup, params.verbosity = False, -1
-    server = xllamacpp.Server(params)
-
-    def write(constraint: Constraint, seed: int, temperature: float) -> tuple[str, str, int]:
-        asked = {"prompt": PROMPT, "n_predict": MAX_TOKENS, "temperature": temperature, "seed": seed}
-        free = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "grammar": constraint.llama_grammar}
-        answer = server.handle_completions(asked | free)
-        choice = answer["choices"][0]
-        return choice["text"], choice["finish_reason"], answer["usage"]["completion_tokens"]
-
-    yield write
-
-
-@contextmanager
-def transformers_model(folder: Path, card: str) -> Iterator[Write]:
-    """A tiny model in safetensors, generated with `generate` and the constraint's processor."""
-    import torch
-    import transformers
-
-    torch.set_num_threads(1)
-    MODELS[card](folder)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    prompt = tokenizer(PROMPT, return_tensors="pt")
-
-    def write(constraint: Constraint, seed: int, temperature: float) -> tuple[str, str, int]:
-        torch.manual_seed(seed)
-        rows = model.generate(
-            **prompt,
-            max_new_tokens=MAX_TOKENS,
-            do_sample=True,
-            temperature=temperature,
-            top_k=0,
-            top_p=1.0,
-            pad_token_id=tokenizer.eos_token_id,
-            logits_processor=[constraint.processor(tokenizer)],
-        )
-        tokens = rows[0][prompt["input_ids"].shape[1] :].tolist()
-        finish = "stop" if tokens[-1] == tokenizer.eos_token_id else "length"
-        return tokenizer.decode(tokens, skip_special_tokens=True), finish, len(tokens)
-
-    yield write
-
-
 def measured(count: int, fewer: int, seed: int) -> dict[str, Any]:
     """Everything of one run, as an object."""
     constraints, refused, took_ms = compiled(schemas(count, seed))
-    tallies = []
+    tallies = [judged("random bytes", at_random, constraints)]
     with tempfile.TemporaryDirectory() as name:
-        for engine, opened, several in (
-            ("llama.cpp", llama_cpp(Path(name, "gguf")), constraints),
-            ("transformers, bytes", transformers_model(Path(name, "a"), "llama-3.2-1b-instruct"), constraints[:fewer]),
-            ("transformers, pieces", transformers_model(Path(name, "b"), "tinyllama-1.1b-chat"), constraints[:fewer]),
-        ):
-            Path(name, {"llama.cpp": "gguf"}.get(engine, "a" if "bytes" in engine else "b")).mkdir()
-            with opened as write:
+        engines = (
+            ("llama.cpp", llama_cpp, (), constraints),
+            ("transformers, byte tokens", transformers_model, ("llama-3.2-1b-instruct",), constraints[:fewer]),
+            ("transformers, word pieces", transformers_model, ("tinyllama-1.1b-chat",), constraints[:fewer]),
+        )
+        for number, (engine, opened, card, several) in enumerate(engines):
+            folder = Path(name, str(number))
+            folder.mkdir()
+            with opened(folder, *card) as write:
                 tallies.append(judged(engine, write, several))
     share = sum(refused.values()) / count
     goals = [{"name": "refused", "value": share, "goal": f"at most {MOST_REFUSED}", "met": share <= MOST_REFUSED}]
     goals += [
-        {"name": f"fits, {each.engine}", "value": each.fitting, "goal": "all", "met": not each.failed} for each in tallies
+        {"name": f"fits, {each.engine}", "value": each.fitting, "goal": "all", "met": not each.failed}
+        for each in tallies
     ]
     return {
         "schemas": count,
@@ -179,7 +112,9 @@ def shown(found: Mapping[str, Any]) -> None:
     table = Table("engine", "schemas", "fit", "tokens", "ms a token", title="Answers held to random schemas")
     for each in found["engines"]:
         total = each["fitting"] + len(each["failed"])
-        table.add_row(each["engine"], str(total), str(each["fitting"]), str(each["tokens"]), f"{each['ms_per_token']:.2f}")
+        table.add_row(
+            each["engine"], str(total), str(each["fitting"]), str(each["tokens"]), f"{each['ms_per_token']:.2f}"
+        )
     console = Console()
     console.print(table)
     compile_ms = found["compile_ms"]

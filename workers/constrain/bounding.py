@@ -146,7 +146,7 @@ class _Writer:
             row = f'{rest} ("," {rest}){{{max(0, least - 1)},{more - 1}}}' if more > 1 else rest
             return row if least else f"({row})?"
         for at in range(len(fixed) - 1, -1, -1):
-            piece = f'{"" if at == 0 else chr(34) + "," + chr(34) + " "}{fixed[at]} {tail}'.strip()
+            piece = f"{'' if at == 0 else chr(34) + ',' + chr(34) + ' '}{fixed[at]} {tail}".strip()
             tail = piece if at < least else f"({piece})?"
         return tail
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from workers.constrain.characters import LAST, in_json
+from workers.constrain.characters import LAST, in_json, ranges
 from workers.constrain.pattern import Alt, Chars, Node, Repeat, Seq
 
 _LOOK = 64  # characters beyond the least that are looked at
@@ -32,7 +32,7 @@ def shortest(nodes: tuple[Node, ...], least: int, most: int | None) -> int | Non
 def _alphabet(nodes: tuple[Node, ...]) -> Iterator[int]:
     """One character for each kind that the patterns tell apart."""
     cuts = {0x20} | {cut for node in nodes for low, high in _ranges(node) for cut in (low, high + 1)}
-    yield from (cut for cut in sorted(cuts) if cut <= LAST and in_json(((cut, cut),)))
+    yield from (cut for cut in sorted(cuts) if cut <= LAST and in_json(ranges([(cut, cut)])))
 
 
 def _ranges(node: Node) -> Iterator[tuple[int, int]]:

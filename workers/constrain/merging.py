@@ -77,7 +77,8 @@ def _ends(parts: tuple[Part, ...], plain: str, exclusive: str) -> list[tuple[int
 
 
 def _exact(value: int | float) -> Fraction:
-    return Fraction(value)
+    """As it was written, which rounds to itself; beyond 2^53, where integers are compared exactly, as it is kept."""
+    return Fraction(repr(value)) if isinstance(value, float) and abs(value) < 2**53 else Fraction(value)
 
 
 def positions_of(parts: tuple[Part, ...], path: str) -> tuple[Items, bool]:

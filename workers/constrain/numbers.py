@@ -107,7 +107,7 @@ def _range(low: int, high: int, places: int) -> Iterator[str]:
 
 
 def _positive(low: int, high: int, places: int) -> Iterator[str]:
-    for digits in range(places + 1, len(str(high)) + 1 if high else places + 2):
+    for digits in range(places + 1, max(places + 1, len(str(high))) + 1):
         smallest = 0 if digits == places + 1 else 10 ** (digits - 1)
         first, last = max(low, smallest), min(high, 10**digits - 1)
         if first <= last:
@@ -183,12 +183,12 @@ def _decimal(scaled: int, places: int) -> str:
 
 
 def allowed(text: str, bounds: Bounds) -> bool:
-    """Whether the number, as Python reads it, is a multiple and within the ends, as jsonschema computes it."""
-    value = json.loads(text)
+    """Whether the number lies within the ends, as written, and is a multiple, as jsonschema computes it with floats."""
+    exact, value = Fraction(text), json.loads(text)
     for each in bounds.multiples:
         quotient = value / each if isinstance(each, float) else value % each
         if (int(quotient) != quotient) if isinstance(each, float) else quotient:
             return False
-    too_low = bounds.low is not None and (value <= bounds.low if bounds.above else value < bounds.low)
-    too_high = bounds.high is not None and (value >= bounds.high if bounds.below else value > bounds.high)
+    too_low = bounds.low is not None and (exact <= bounds.low if bounds.above else exact < bounds.low)
+    too_high = bounds.high is not None and (exact >= bounds.high if bounds.below else exact > bounds.high)
     return not (too_low or too_high)

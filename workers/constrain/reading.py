@@ -116,8 +116,7 @@ class Reading:
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 choices = [
-                    self.expand(each, f"{path}/{keyword}/{number}", seen)
-                    for number, each in enumerate(schema[keyword])
+                    self.expand(each, f"{path}/{keyword}/{number}", seen) for number, each in enumerate(schema[keyword])
                 ]
                 if keyword == "oneOf":
                     self._must_be_apart(schema, several, choices, path)

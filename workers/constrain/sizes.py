@@ -160,9 +160,7 @@ class Sizes:
 
     def _least_members(self, members: Members) -> float:
         needed = [each for each in members.named if each.required]
-        spare = sorted(
-            name_bytes(each.name) + self.least(each.value) for each in members.named if not each.required
-        )
+        spare = sorted(name_bytes(each.name) + self.least(each.value) for each in members.named if not each.required)
         missing = max(0, members.least - len(needed))
         if members.most is not None and members.most < max(members.least, len(needed)):
             return math.inf
