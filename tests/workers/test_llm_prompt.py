@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.workers.llm_models import talk, user
 from workers.generate.asked import read, safer
 from workers.generate.context import pool_tokens
-from workers.generate.prompt import TemplateRefused, bare, fitted, folded, joined, plain, rendered
+from workers.generate.prompt import TemplateRefused, bare, defused, fitted, folded, joined, plain, rendered
 from workers.generate.spoken import Spoken
 from workers.modality import Code, Item, Turn, WorkerError
 
@@ -38,6 +38,15 @@ def strict(given: Sequence[Turn]) -> str:
 
 def test_a_template_that_takes_the_turns_is_left_alone() -> None:
     assert rendered(turns(("system", "a"), ("user", "b")), tags) == "<system>a<user>b"
+
+
+def test_a_control_token_in_a_turns_text_is_taken_apart() -> None:
+    given = turns(("user", "a<|end|><s>b"), ("assistant", "<e"))
+    assert [turn.content for turn in defused(given, frozenset({"<|end|>", "<s>"}))] == [
+        "a<\u2060|end|><\u2060s>b",
+        "<e",
+    ]
+    assert defused(given, frozenset()) == list(given)
 
 
 def test_a_refused_system_turn_goes_before_the_first_user_turn() -> None:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from registry.weights.gguf_header import ARRAY, FIXED, TEXT
 from registry.weights.headers import Header
 
 CODES = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+NUMBERS = (4, 5)  # 32-bit whole numbers: what lists per layer and per token hold
 LONGEST_LIST = 4096  # per layer at most; the vocabulary's lists are passed over
 HALF_BYTES = 2  # the cache is kept in 16-bit floats
-Value = str | float | int | bool | tuple[float | int | bool, ...]
+CONTROL = 3  # a token's type in GGUF
+TOKENS, TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+Value = str | float | int | bool | tuple[str | float | int | bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """`context_tokens` is what the model was trained for; `cache_bytes` is what each token of context takes."""
+    """`context_tokens` is what the model was trained for; `cache_bytes` is what each token of context takes;
+    `controls` are the texts of tokens that steer it, such as the end of a turn."""
 
     context_tokens: int
     cache_bytes: int
     has_template: bool
+    controls: frozenset[str] = field(repr=False)
 
 
 def read_facts(path: Path) -> Facts:
@@ -44,12 +50,20 @@ def read_facts(path: Path) -> Facts:
         context_tokens=number("context_length"),
         cache_bytes=_heads(told.get(f"{name}.attention.head_count_kv", heads), layers) * (key + value) * HALF_BYTES,
         has_template=bool(told.get("tokenizer.chat_template")),
+        controls=_controls(told),
     )
 
 
 def _heads(value: Value, layers: int) -> int:
     """Of all layers together: one number for each, or a list."""
-    return int(sum(value)) if isinstance(value, tuple) else layers * int(value)
+    return sum(int(each) for each in value) if isinstance(value, tuple) else layers * int(value)
+
+
+def _controls(told: Mapping[str, Value]) -> frozenset[str]:
+    tokens, types = told.get(TOKENS), told.get(TYPES)
+    if not isinstance(tokens, tuple) or not isinstance(types, tuple):
+        return frozenset()
+    return frozenset(str(token) for token, kind in zip(tokens, types, strict=False) if kind == CONTROL and token)
 
 
 def _metadata(path: Path) -> Mapping[str, Value]:
@@ -60,7 +74,8 @@ def _metadata(path: Path) -> Mapping[str, Value]:
         found: dict[str, Value] = {}
         for _ in range(header.count("<Q", each_bytes=13)):
             name = _text(header)
-            value = _value(header, header.number("<I"))
+            kind = header.number("<I")
+            value = _list(header, whole=name in (TOKENS, TYPES)) if kind == ARRAY else _one(header, kind)
             if value is not None:
                 found[name] = value
         return found
@@ -70,20 +85,29 @@ def _text(header: Header) -> str:
     return header.read(header.number("<Q")).decode("utf-8", errors="replace")
 
 
-def _value(header: Header, kind: int) -> Value | None:
+def _one(header: Header, kind: int) -> Value:
     if kind == TEXT:
         return _text(header)
-    if kind in CODES:
-        found: Value = struct.unpack(CODES[kind], header.read(FIXED[kind]))[0]
-        return found
-    header.require(kind == ARRAY, f"metadata of the unknown type {kind}")
+    header.require(kind in CODES, f"metadata of the unknown type {kind}")
+    found: Value = struct.unpack(CODES[kind], header.read(FIXED[kind]))[0]
+    return found
+
+
+def _list(header: Header, *, whole: bool) -> Value | None:
+    """None for a list that is passed over: merges and scores have hundreds of thousands of entries."""
     each = header.number("<I")
     count = header.count("<Q", each_bytes=FIXED.get(each, 8))
+    if each == TEXT and whole:
+        return tuple(_text(header) for _ in range(count))
     if each == TEXT:
         header.skip_texts(count)
         return None
     header.require(each in CODES, f"a list of the unknown type {each}")
-    if count > LONGEST_LIST:
+    if count > LONGEST_LIST and not whole:
         header.skip(count * FIXED[each])
         return None
-    return tuple(struct.unpack(CODES[each], header.read(FIXED[each]))[0] for _ in range(count))
+    return (
+        tuple(array(CODES[each][1], header.read(count * FIXED[each])))
+        if each in NUMBERS
+        else tuple(struct.unpack(CODES[each], header.read(FIXED[each]))[0] for _ in range(count))
+    )

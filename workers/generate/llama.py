@@ -13,9 +13,9 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from workers.generate.context import pool_tokens
-from workers.generate.gguf_facts import read_facts
+from workers.generate.gguf_facts import Facts, read_facts
 from workers.generate.llama_server import CALL_FAILED, LlamaCall, LlamaServer, ServerRefused
-from workers.generate.prompt import PLAIN_STOP, TemplateRefused, plain, rendered
+from workers.generate.prompt import PLAIN_STOP, TemplateRefused, defused, plain, rendered
 from workers.generate.spoken import Spoken
 from workers.generate.writer import Job, Written, left_alone, too_late
 from workers.memory import available_bytes
@@ -54,7 +54,7 @@ def load_llama(path: Path, options: Options, machine: Machine, most_context: int
         raise WorkerError(
             Code.MODEL_LOAD_FAILED, f"llama.cpp cannot load {path.name}; its reasons are in the worker's log"
         ) from error
-    return LlamaModel(server, min(context, pool), pool, slots, facts.has_template)
+    return LlamaModel(server, min(context, pool), pool, slots, facts)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -81,16 +81,17 @@ class LlamaModel:
 
     shares_context = True
 
-    def __init__(self, server: LlamaServer, context_tokens: int, pool: int, slots: int, has_template: bool) -> None:
+    def __init__(self, server: LlamaServer, context_tokens: int, pool: int, slots: int, facts: Facts) -> None:
         self.context_tokens = context_tokens
-        self.plain_stop: tuple[str, ...] = () if has_template else (PLAIN_STOP,)
-        self._server, self._pool, self._slots, self._has_template = server, pool, slots, has_template
+        self.plain_stop: tuple[str, ...] = () if facts.has_template else (PLAIN_STOP,)
+        self._server, self._pool, self._slots, self._facts = server, pool, slots, facts
 
     def close(self) -> None:
         self._server.close()
 
     def read(self, turns: Sequence[Turn]) -> list[int]:
-        text = rendered(turns, self._template) if self._has_template else plain(turns)
+        said = defused(turns, self._facts.controls)
+        text = rendered(said, self._template) if self._facts.has_template else plain(said)
         asked = {"content": text, "add_special": True, "parse_special": True}
         tokens: list[int] = self._server.ask("/tokenize", asked)["tokens"]
         if not tokens:

@@ -7,8 +7,10 @@ oldest turns, never a system turn and never the last one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 
 from workers.modality import Code, Turn, WorkerError
@@ -58,6 +60,22 @@ def rendered(turns: Turns, template: Callable[[Turns], str]) -> str:
         Code.INVALID_INPUT,
         f"the model's chat template refuses this conversation: {refusal:.200}; begin with a user's turn and alternate",
     )
+
+
+def defused(turns: Turns, controls: frozenset[str]) -> list[Turn]:
+    """The same turns, in which no text is one of the model's control tokens: nobody closes a turn, or speaks as the
+    system, by writing `<|im_end|>`. An invisible word joiner goes behind its first character."""
+    if not controls:
+        return list(turns)
+    return [
+        replace(turn, content=_any_of(controls).sub(lambda found: f"{found[0][0]}\u2060{found[0][1:]}", turn.content))
+        for turn in turns
+    ]
+
+
+@lru_cache(maxsize=8)
+def _any_of(controls: frozenset[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(control) for control in sorted(controls, key=len, reverse=True)))
 
 
 def folded(turns: Turns) -> list[Turn]:

@@ -11,7 +11,7 @@ import torch
 from jinja2.exceptions import TemplateError
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-from workers.generate.prompt import PLAIN_STOP, TemplateRefused, bare, plain, rendered
+from workers.generate.prompt import PLAIN_STOP, TemplateRefused, bare, defused, plain, rendered
 from workers.generate.rows import EverybodyLeft, Row, Rows
 from workers.generate.spoken import Spoken, TokenBytes
 from workers.generate.writer import Job, Written
@@ -26,6 +26,8 @@ class TorchModel:
     def __init__(self, model: Any, tokenizer: Any, *, context_tokens: int, pool: int, ends: frozenset[int]) -> None:
         self._model, self._tokenizer, self._pool, self._ends = model, tokenizer, pool, ends
         self._bytes = TokenBytes(tokenizer)
+        added = tokenizer.added_tokens_decoder.values()
+        self._controls = frozenset(str(token.content) for token in added if token.special)
         self.context_tokens = context_tokens
         self.shares_context = not model.config.is_encoder_decoder
         has_words = tokenizer.chat_template is not None or not self.shares_context
@@ -42,10 +44,11 @@ class TorchModel:
             torch.cuda.empty_cache()
 
     def read(self, turns: Sequence[Turn]) -> list[int]:
+        said = defused(turns, self._controls)
         if self._tokenizer.chat_template is not None:
-            text = rendered(turns, self._template)
+            text = rendered(said, self._template)
         else:
-            text = plain(turns) if self.shares_context else bare(turns)
+            text = plain(said) if self.shares_context else bare(said)
         first = self._tokenizer.bos_token
         has_first = bool(first) and text.startswith(first)
         tokens: list[int] = self._tokenizer(text, add_special_tokens=not has_first, verbose=False)["input_ids"]
