@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from tokenizers import Encoding
 
 from registry.schema import Card, Task
 from workers.encoder.calibration import softmax
@@ -19,10 +18,12 @@ from workers.encoder.choice import Choice, chosen
 from workers.encoder.inputs import each_item, flag, invalid, require_labels, require_texts
 from workers.encoder.model import Model, forward, open_model
 from workers.encoder.pooling import Floats
+from workers.encoder.tokens import Tokens
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 HYPOTHESIS = "This text is about {label}."
 ENTAILMENT, CONTRADICTION = "entailment", "contradiction"
+MOST_PAIRS = 10_000  # texts × labels of one call: minutes of work on one core
 TEXT_TOKENS = 32  # at least so many must be left for the text beside a label and the special tokens
 
 
@@ -69,8 +70,8 @@ def infer(loaded: Inference, batch: Batch) -> list[Result | WorkerError]:
     """
     calls = each_item(batch.items, lambda item: _call(loaded.model, item))
     pairs = [pair for call in calls if isinstance(call, _Call) for pair in call.pairs()]
-    encodings = loaded.model.reader.read_pairs(pairs, "only_first")
-    logits = forward(loaded.model, encodings, batch)
+    read = loaded.model.reader.read_pairs(pairs, "only_first")
+    logits = forward(loaded.model, read, batch)
     results: list[Result | WorkerError] = []
     start = 0
     for call in calls:
@@ -79,13 +80,17 @@ def infer(loaded: Inference, batch: Batch) -> list[Result | WorkerError]:
             continue
         rows = slice(start, start + len(call.texts) * len(call.labels))
         start = rows.stop
-        results.append(_result(loaded, call, logits[rows], encodings[rows]))
+        results.append(_result(loaded, call, logits[rows], read[rows]))
     return results
 
 
 def _call(model: Model, item: Item) -> _Call:
     """Raises WorkerError `invalid_input`."""
     texts, labels = require_texts(item, Task.CLASSIFY), require_labels(item)
+    if (pairs := len(texts) * len(labels)) > MOST_PAIRS:
+        raise invalid(
+            f"{len(texts)} texts with {len(labels)} labels are {pairs} pairs, at most {MOST_PAIRS}; send less"
+        )
     longest = model.reader.limit - TEXT_TOKENS
     for number, label in enumerate(labels):
         if (tokens := model.reader.length(HYPOTHESIS.format(label=label))) > longest:
@@ -93,13 +98,13 @@ def _call(model: Model, item: Item) -> _Call:
     return _Call(texts=texts, labels=labels, multi_label=flag(item, "multi_label"))
 
 
-def _result(loaded: Inference, call: _Call, logits: Floats, encodings: Sequence[Encoding]) -> Result:
+def _result(loaded: Inference, call: _Call, logits: Floats, read: Sequence[Tokens]) -> Result:
     each = len(call.labels)
-    cut = [any(encoding.overflowing for encoding in encodings[at : at + each]) for at in range(0, len(encodings), each)]
+    cut = [any(pair.cut for pair in read[at : at + each]) for at in range(0, len(read), each)]
     return {
         "results": _choices(loaded, call, logits.reshape(len(call.texts), each, -1)),
         "calibrated": False,
-        "tokens": sum(len(encoding.ids) for encoding in encodings),
+        "tokens": sum(map(len, read)),
         "truncated": sum(cut),
     }
 

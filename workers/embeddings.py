@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
-from tokenizers import Encoding
 
 from registry.schema import Card, Prefixes, Task
 from registry.weights import placed
@@ -27,6 +26,7 @@ from workers.encoder.inputs import (
 from workers.encoder.model import Model, forward, open_model
 from workers.encoder.pooling import Pooling, unit
 from workers.encoder.similarity import CONFIDENCE, DESCRIPTION, UNMEASURED, Confidence, Vectors, classified, ranked
+from workers.encoder.tokens import Tokens
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 LABELS_KEPT = 1000  # label vectors a loaded model remembers: 1.5 MB at 384 dimensions
@@ -87,7 +87,7 @@ def infer(loaded: Encoder, batch: Batch) -> list[Result | WorkerError]:
     calls = each_item(batch.items, lambda item: _call(loaded, item, batch.task))
     good = [call for call in calls if isinstance(call, _Call)]
     _learn_labels(loaded, {label for call in good for label in call.labels}, batch)
-    vectors, encodings = embed(loaded, [text for call in good for text in call.texts], batch)
+    vectors, read = embed(loaded, [text for call in good for text in call.texts], batch)
     results: list[Result | WorkerError] = []
     start = 0
     for call in calls:
@@ -96,15 +96,15 @@ def infer(loaded: Encoder, batch: Batch) -> list[Result | WorkerError]:
             continue
         rows = slice(start, start + len(call.texts))
         start += len(call.texts)
-        told = _result(loaded, call, batch.task, vectors[rows])
-        results.append({**told, **_read(encodings[rows])})
+        found = _result(loaded, call, batch.task, vectors[rows])
+        results.append({**found, **_told(read[rows])})
     return results
 
 
-def embed(encoder: Encoder, texts: Sequence[str], batch: Batch) -> tuple[Vectors, list[Encoding]]:
+def embed(encoder: Encoder, texts: Sequence[str], batch: Batch) -> tuple[Vectors, list[Tokens]]:
     """Unit vectors (n, dimensions) in the order of `texts`, and what the model read of each."""
-    encodings = encoder.model.reader.read(texts)
-    return forward(encoder.model, encodings, batch), encodings
+    read = encoder.model.reader.read(texts)
+    return forward(encoder.model, read, batch), read
 
 
 def _call(encoder: Encoder, item: Item, task: Task) -> _Call:
@@ -142,11 +142,8 @@ def _result(encoder: Encoder, call: _Call, task: Task, vectors: Vectors) -> Resu
     return {"f32": cut.astype("<f4", copy=False).tobytes(), "shape": list(cut.shape)}
 
 
-def _read(encodings: Sequence[Encoding]) -> dict[str, int]:
-    return {
-        "tokens": sum(len(each.ids) for each in encodings),
-        "truncated": sum(bool(each.overflowing) for each in encodings),
-    }
+def _told(read: Sequence[Tokens]) -> dict[str, int]:
+    return {"tokens": sum(map(len, read)), "truncated": sum(each.cut for each in read)}
 
 
 def _learn_labels(encoder: Encoder, labels: set[str], batch: Batch) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tokenizers import Encoding
 
 from registry.schema import Card, Task
 from workers.encoder.calibration import sigmoid
 from workers.encoder.inputs import each_item, invalid, require_readable, require_texts, whole_number
 from workers.encoder.model import Model, forward, open_model
 from workers.encoder.pooling import Floats
+from workers.encoder.tokens import Tokens
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 
 DOCUMENT_TOKENS = 32  # at least so many must be left for a document beside the query and the special tokens
@@ -49,8 +49,8 @@ def infer(loaded: Model, batch: Batch) -> list[Result | WorkerError]:
     """
     calls = each_item(batch.items, lambda item: _call(loaded, item))
     pairs = [(call.query, text) for call in calls if isinstance(call, _Call) for text in call.texts]
-    encodings = loaded.reader.read_pairs(pairs, "only_second")
-    logits = forward(loaded, encodings, batch)[:, 0]
+    read = loaded.reader.read_pairs(pairs, "only_second")
+    logits = forward(loaded, read, batch)[:, 0]
     results: list[Result | WorkerError] = []
     start = 0
     for call in calls:
@@ -59,7 +59,7 @@ def infer(loaded: Model, batch: Batch) -> list[Result | WorkerError]:
             continue
         rows = slice(start, start + len(call.texts))
         start += len(call.texts)
-        results.append(_result(call, logits[rows], encodings[rows]))
+        results.append(_result(call, logits[rows], read[rows]))
     return results
 
 
@@ -75,12 +75,12 @@ def _call(model: Model, item: Item) -> _Call:
     return _Call(query=query, texts=texts, top_n=whole_number(item, "top_n"))
 
 
-def _result(call: _Call, logits: Floats, encodings: Sequence[Encoding]) -> Result:
+def _result(call: _Call, logits: Floats, read: Sequence[Tokens]) -> Result:
     scores = sigmoid(logits)
     order = np.argsort(-logits, kind="stable")[: call.top_n]
     results: list[dict[str, Any]] = [{"index": int(index), "score": float(scores[index])} for index in order]
     return {
         "results": results,
-        "tokens": sum(len(each.ids) for each in encodings),
-        "truncated": sum(bool(each.overflowing) for each in encodings),
+        "tokens": sum(map(len, read)),
+        "truncated": sum(each.cut for each in read),
     }

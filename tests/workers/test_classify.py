@@ -148,6 +148,11 @@ def test_a_label_as_long_as_a_text_is_refused(model: classify.Inference) -> None
     assert f"{NAME} takes 480; shorten it" in error.message
 
 
+def test_more_pairs_than_minutes_of_work_are_refused(model: classify.Inference) -> None:
+    (error,) = by_entailment(model, item(*["a"] * 101, labels=[str(number) for number in range(100)]))
+    assert str(error) == "101 texts with 100 labels are 10100 pairs, at most 10000; send less"
+
+
 def test_a_model_without_entailment_is_refused(tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     sst2(tmp_path / NAME)

@@ -94,7 +94,7 @@ def by_transformers(folder: Path, ids: list[int]) -> Any:
 def test_a_classifiers_shares_are_those_of_transformers(classifier: Any, models_dir: Path) -> None:
     result = read(classifier, *TEXTS)
     for text, found in zip(TEXTS, result["results"], strict=True):
-        negative, positive = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids)
+        negative, positive = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids.tolist())
         assert found["scores"] == pytest.approx({"negative": negative, "positive": positive}, abs=1e-5)
         assert found["score"] == pytest.approx(positive - negative, abs=1e-5)
         assert found["label"] == ("positive" if positive > negative else "negative")
@@ -103,8 +103,7 @@ def test_a_classifiers_shares_are_those_of_transformers(classifier: Any, models_
 
 def test_a_long_text_is_read_to_its_end_window_by_window(classifier: Any, models_dir: Path) -> None:
     text = (TEXTS[3] + " ") * 60 + (TEXTS[1] + " ") * 40
-    (encoding,) = classifier.reader.read([text])
-    windows = [encoding.ids, *(each.ids for each in encoding.overflowing)]
+    windows = [each.ids.tolist() for each in classifier.reader.read_whole([text])[0]]
     result = read(classifier, text)
     shares = np.stack([by_transformers(models_dir / NAME, ids) for ids in windows])
     negative, positive = np.average(shares, axis=0, weights=[len(ids) for ids in windows])

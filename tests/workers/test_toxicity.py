@@ -100,7 +100,7 @@ def by_transformers(folder: Path, ids: list[int]) -> float:
 def test_a_classifiers_score_is_the_share_of_toxic_by_transformers(classifier: Any, models_dir: Path) -> None:
     found = read(classifier, *TEXTS)["results"]
     for text, each in zip(TEXTS, found, strict=True):
-        expected = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids)
+        expected = by_transformers(models_dir / NAME, classifier.reader.read([text])[0].ids.tolist())
         assert each["score"] == pytest.approx(expected, abs=1e-5)
         assert each["categories"] == {"toxic": pytest.approx(expected, abs=1e-5)}
         assert each["toxic"] is (expected >= 0.5)
@@ -109,8 +109,7 @@ def test_a_classifiers_score_is_the_share_of_toxic_by_transformers(classifier: A
 
 def test_a_long_text_is_as_toxic_as_its_worst_window(classifier: Any, models_dir: Path) -> None:
     text = "".join(each * 15 for each in TEXTS[:4])
-    (encoding,) = classifier.reader.read([text])
-    windows = [encoding.ids, *(each.ids for each in encoding.overflowing)]
+    windows = [each.ids.tolist() for each in classifier.reader.read_whole([text])[0]]
     shares = [by_transformers(models_dir / NAME, ids) for ids in windows]
     result = read(classifier, text)
     assert len(windows) > 2

@@ -42,11 +42,11 @@ def judged(model: Model, batch: Batch, tell: Callable[[Judgement], Result]) -> l
 
 
 def _judge(model: Model, texts: Sequence[str], batch: Batch) -> list[Judgement]:
-    windows = [[encoding, *encoding.overflowing] for encoding in model.reader.read(texts)]
+    windows = model.reader.read_whole(texts)
     shares = softmax(forward(model, [window for each in windows for window in each], batch))
     found, start = [], 0
     for each in windows:
         rows = shares[start : start + len(each)]
         start += len(each)
-        found.append(Judgement(shares=rows, tokens=tuple(len(window.ids) for window in each)))
+        found.append(Judgement(shares=rows, tokens=tuple(map(len, each))))
     return found

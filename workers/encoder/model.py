@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from tokenizers import Encoding
 
 from registry.engines import Engine, lacking
 from registry.schema import Card
@@ -19,11 +18,12 @@ from workers.encoder.architecture import Head, UnsupportedModel, read_architectu
 from workers.encoder.pooling import Floats
 from workers.encoder.session import Ids, open_exported, open_written
 from workers.encoder.tensors import find_tensors, has_tensors
-from workers.encoder.tokens import NoTokenizer, Reader, read_tokenizer
+from workers.encoder.tokens import NoTokenizer, Reader, Tokens, read_tokenizer
 from workers.modality import Batch, Code, Machine, WorkerError
 
 TOKENS_PER_FORWARD = 1024  # read together; larger batches leave the processor's cache and are slower, not faster
 PADDED_PER_FORWARD = 2048  # rows × the longest: padding costs only attention, but its memory grows with the square
+EXPORTED_TOKENS = 2048  # exported files hold all scores of a text at once: 8,192 tokens would take 4 GB
 LIMIT_TOKENS = 512  # where neither card nor model says how much it reads
 
 
@@ -69,17 +69,17 @@ def open_model(card: Card, machine: Machine, head: Head) -> Model:
         raise WorkerError(Code.INVALID_CONFIG, f"{card.id}: {error}") from error
 
 
-def forward(model: Model, encodings: Sequence[Encoding], batch: Batch) -> Floats:
-    """(len(encodings), width), in their order; those of like length go together. Raises WorkerError `timeout`."""
-    found = np.empty((len(encodings), model.width), dtype=np.float32)
-    lengths = [len(encoding.ids) for encoding in encodings]
+def forward(model: Model, inputs: Sequence[Tokens], batch: Batch) -> Floats:
+    """(len(inputs), width), in their order; those of like length go together. Raises WorkerError `timeout`."""
+    found = np.empty((len(inputs), model.width), dtype=np.float32)
+    lengths = [len(each) for each in inputs]
     for group in _groups(lengths):
         batch.check_time()
         ids = np.zeros((len(group), lengths[group[-1]]), dtype=np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
         for row, index in enumerate(group):
-            ids[row, : lengths[index]] = encodings[index].ids
-            types[row, : lengths[index]] = encodings[index].type_ids
+            ids[row, : lengths[index]] = inputs[index].ids
+            types[row, : lengths[index]] = inputs[index].types
             mask[row, : lengths[index]] = 1
         found[group] = model.engine.run(ids, mask, types)
     return found
@@ -116,7 +116,7 @@ def _opened(card: Card, found: Placed, machine: Machine, head: Head) -> Model:
 def _engine(found: Placed, machine: Machine, head: Head) -> tuple[Runs, int | None]:
     """The engine, and the most tokens it takes, where that is known."""
     if exported := _exported(found):
-        return open_exported(exported, head, machine), None
+        return open_exported(exported, head, machine), EXPORTED_TOKENS
     try:
         if not has_tensors(found.folder):
             raise UnsupportedModel("its weights are not safetensors")

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+TEXTS_AT_ONCE = 64
 Cut = Literal["longest_first", "only_first", "only_second"]
 """Which text of a pair gives way."""
 
 
 class NoTokenizer(ValueError):
     """The folder has no files a tokenizer can be made of; the text names them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tokens:
+    """What a model reads at once: int64 ids, and 1 in `types` where the second text of a pair is. `cut`: the text went
+    on, and its rest was left out."""
+
+    ids: NDArray[np.int64]
+    types: NDArray[np.int64]
+    cut: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class Reader:
@@ -31,20 +48,39 @@ class Reader:
         """How many tokens it knows, added ones included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def read(self, texts: Sequence[str]) -> list[Encoding]:
-        """One encoding per text; what was cut off stands in its `overflowing`, window after window."""
+    def read(self, texts: Sequence[str]) -> list[Tokens]:
+        """The beginning of each text, as far as the model reads at once."""
         self._tokenizer.enable_truncation(self.limit)
-        return list(self._tokenizer.encode_batch(list(texts)))
+        return [_tokens(encoding) for encoding in self._encoded(texts)]
 
-    def read_pairs(self, pairs: Sequence[tuple[str, str]], cut: Cut) -> list[Encoding]:
-        """One encoding per pair. The text that does not give way must leave room: see `length`."""
+    def read_whole(self, texts: Sequence[str]) -> list[list[Tokens]]:
+        """Each text in as many windows as it takes; none is cut."""
+        self._tokenizer.enable_truncation(self.limit)
+        return [_windows(encoding) for encoding in self._encoded(texts)]
+
+    def read_pairs(self, pairs: Sequence[tuple[str, str]], cut: Cut) -> list[Tokens]:
+        """The text that does not give way must leave room for the other: see `length`."""
         self._tokenizer.enable_truncation(self.limit, strategy=cut)
-        return list(self._tokenizer.encode_batch(list(pairs)))
+        return [_tokens(encoding) for encoding in self._encoded(pairs)]
 
     def length(self, text: str) -> int:
         """Tokens of a text alone, without special tokens and without a limit."""
         self._tokenizer.no_truncation()
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _encoded(self, inputs: Sequence[str] | Sequence[tuple[str, str]]) -> Iterator[Encoding]:
+        """Some at a time: an encoding takes a hundred times the memory of what we keep of it."""
+        for start in range(0, len(inputs), TEXTS_AT_ONCE):
+            yield from self._tokenizer.encode_batch(list(inputs[start : start + TEXTS_AT_ONCE]))
+
+
+def _tokens(encoding: Encoding) -> Tokens:
+    ids, types = (np.array(each, dtype=np.int64) for each in (encoding.ids, encoding.type_ids))
+    return Tokens(ids=ids, types=types, cut=bool(encoding.overflowing))
+
+
+def _windows(encoding: Encoding) -> list[Tokens]:
+    return [replace(_tokens(each), cut=False) for each in (encoding, *encoding.overflowing)]
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
