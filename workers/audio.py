@@ -15,6 +15,7 @@ from workers.listening.transcript import TEMPERATURES, Transcript, Wish, transcr
 from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
 
 GRANULARITIES = ("segment", "word")
+MOST_CHARACTERS = 2000  # of a hint: the model reads its last 223 tokens
 BEAM_SIZE = 5  # faster-whisper's own; a variant's runtime may name another, and its compute_type
 
 
@@ -119,8 +120,16 @@ def _wish(loaded: Listener, item: Item) -> Wish:
         translate=translate,
         temperatures=_temperatures(item.options.get("temperature")),
         beam_size=loaded.beam_size,
-        hint=item.query,
+        hint=_hint(item.query),
     )
+
+
+def _hint(asked: str | None) -> str | None:
+    if asked is not None and len(asked) > MOST_CHARACTERS:
+        raise WorkerError(
+            Code.INVALID_INPUT, f"query hints at names and spellings in {MOST_CHARACTERS} characters, got {len(asked)}"
+        )
+    return asked or None
 
 
 def _is_known(model: Any, code: str) -> bool:

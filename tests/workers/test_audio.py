@@ -352,6 +352,11 @@ def test_an_option_that_cannot_be_followed_is_refused(
     assert error.message.startswith(message)
 
 
+def test_too_long_a_hint_is_refused(listener: audio.Listener) -> None:
+    error = hear(listener, SPEECH.read_bytes(), query="x" * 2001)
+    assert str(error) == "query hints at names and spellings in 2000 characters, got 2001"
+
+
 def test_no_recording_is_refused(listener: audio.Listener) -> None:
     assert str(hear(listener)) == "transcribe needs at least one recording; `media` is empty"
 
