@@ -1,6 +1,6 @@
 """Calibrates core/quality/judge.py on raw answers of cheap models whose labels are known, and says how well it holds.
 
-scripts/train-quality [--data DIR] [--out FILE] [--check]
+scripts/train-quality [--data DIR] [--models DIR] [--out FILE] [--check]
 
 First the answer's own part: weights of its traits, by logistic regression with a ridge around each set's base rate, on
 answers that broke no promise (`checks.py`); the others are capped by the promise, and every figure is of the grade
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cross_relevance
 import numpy as np
 from quality_answers import Answers, answers_of, neighbours_of
 from quality_figures import figures_of, rates_of
@@ -95,7 +96,7 @@ def fit(sets: Sequence[Answers], neighbours: Mapping[str, Floats]) -> Weighing:
         relevance_by=MODEL,
         relevance_mean=round(usual, 6),
         relevance_deviation=round(spread, 6),
-        match=match(sets),
+        match=match([(each.relevance, each.dealt) for each in sets]),
         rates={},
     )
 
@@ -136,11 +137,12 @@ class _Evidence:
         return head
 
 
-def match(sets: Sequence[Answers]) -> tuple[float, float]:
-    """Slope and intercept of the log-odds that an answer was written for this ask, one in twenty not being so."""
-    relevance = np.concatenate([part for each in sets for part in (each.relevance, each.dealt)])
-    own = np.concatenate([np.repeat([1.0, 0.0], len(each)) for each in sets])
-    weight = np.concatenate([np.full(2 * len(each), 1 / math.sqrt(len(each))) for each in sets])
+def match(sets: Sequence[tuple[Floats, Floats]]) -> tuple[float, float]:
+    """Slope and intercept of the log-odds that an answer was written for this ask, one in twenty not being so. Per set:
+    the relevance of answers to their own asks, and to others'."""
+    relevance = np.concatenate([part for pair in sets for part in pair])
+    own = np.concatenate([np.repeat([1.0, 0.0], len(mine)) for mine, _ in sets])
+    weight = np.concatenate([np.full(2 * len(mine), 1 / math.sqrt(len(mine))) for mine, _ in sets])
     found = logistic(relevance[:, None], own, np.zeros(len(own)), weight, 1.0, [1])
     return round(float(found[1]), 5), round(float(found[0]) + weighing.logit(1 - weighing.MISMATCHED), 5)
 
@@ -231,6 +233,7 @@ def artefact(model: Weighing, sheet: Mapping[str, Any]) -> bytes:
             "mean": model.relevance_mean,
             "deviation": model.relevance_deviation,
             "match": model.match,
+            **({"others": dict(model.matches_by)} if model.matches_by else {}),
         },
         "rates": dict(model.rates),
     }
@@ -256,6 +259,9 @@ def main() -> int:
         return 0
     model = fit(sets, {each.name: neighbours_of(each, each, same=True) for each in sets})
     model = replace(model, rates=rates_of(held["folds"], labels))
+    if asked.models is not None:
+        curves = cross_relevance.scored(asked.models, [tables[name] for name in SETS], _say)
+        model = replace(model, matches_by={card: match(pairs) for card, pairs in curves.items()})
     asked.out.write_bytes(artefact(model, _sheet(sets, tables, figures)))
     print(f"{asked.out}: {asked.out.stat().st_size:,} bytes")
     return 0
@@ -305,6 +311,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path(data), help="folder of the sets, or of their dev/")
     parser.add_argument("--cache", type=Path, default=Path(cache), help="folder for MiniLM vectors, by text hash")
     parser.add_argument("--out", type=Path, default=OUT, help="the artefact to write")
+    parser.add_argument("--models", type=Path, help="models folder: measure the cross-encoders there too")
     parser.add_argument("--check", action="store_true", help="figures only; writes nothing")
     asked = parser.parse_args()
     if (asked.data / "dev").is_dir():

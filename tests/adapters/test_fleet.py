@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -27,6 +27,9 @@ class Workers:
 
     def wait_ms(self, card: Card) -> float:
         return 250.0
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        return {"minilm-l6-builtin": {"loads": 1}}
 
 
 def fleet(servers: dict[str, str] | None = None, cards: Registry | None = None) -> LiveFleet:
@@ -116,3 +119,8 @@ def test_calls_that_wait_in_this_process_lengthen_the_wait_of_their_model_alone(
     assert seen.pace("vader").wait_ms == 650.0
     assert seen.pace("minilm-l6-builtin").wait_ms == 250.0
     assert seen.pace("gpt-4o").wait_ms == 0.0
+
+
+def test_what_a_worker_measured_of_a_model_is_told() -> None:
+    assert fleet().measured("minilm-l6-builtin") == {"loads": 1}
+    assert fleet().measured("phi-2") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import os
 import random
 import subprocess
@@ -17,11 +18,13 @@ from orchestrator.core.quality.judge import Evidence, load
 from orchestrator.core.types import Reply
 from registry.schema import Usage
 from tests.samples import request
+from tests.tiny import __main__ as tiny
 
 pytest.importorskip("scipy", reason="the extra `train` is not installed")
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 40
+CROSS_ENCODER = "ms-marco-minilm-l12-v2"
 SETS = {
     "gsm8k": ("mixtral-8x7b-instruct",),
     "ze_gsm": ("gemma-2-2b-it", "phi-3.5-mini-instruct", "qwen2-7b-instruct"),
@@ -74,12 +77,13 @@ def write_sets(folder: Path) -> None:
                 out.writelines(json.dumps(line) + "\n" for line in lines)
 
 
-def train(data: Path, cache: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def train(data: Path, cache: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             sys.executable,
             str(ROOT / "scripts" / "benches" / "train_quality.py"),
             *("--data", str(data), "--cache", str(cache), "--out", str(out)),
+            *more,
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -111,6 +115,23 @@ def test_it_learns_what_parts_the_answers_and_writes_the_same_again(tmp_path: Pa
     assert judge(asked, right, others).value > judge(asked, right).value
     assert judge.accept_right > 0.9
     assert judge.accept_wrong < 0.1
+
+
+def test_a_cross_encoder_that_is_there_is_measured_too(tmp_path: Path) -> None:
+    """A tiny one of random weights: what it says is noise, and its curve is there and read."""
+    write_sets(tmp_path)
+    models = tmp_path / "models"
+    (models / CROSS_ENCODER).mkdir(parents=True)
+    tiny.models()[CROSS_ENCODER](models / CROSS_ENCODER)
+    done = train(tmp_path, tmp_path / "cache", tmp_path / "out.json", "--models", str(models))
+    assert done.returncode == 0, done.stderr
+    assert f"gsm8k: {ROWS} asks, each with its reply and another's" in done.stderr
+    data = (tmp_path / "out.json").read_bytes()
+    slope, intercept = json.loads(data)["relevance"]["others"][CROSS_ENCODER]
+    weighing = load(data).weighing
+    assert weighing is not None
+    assert weighing.matches(0.0, CROSS_ENCODER) == pytest.approx(1 / (1 + math.exp(-intercept)))
+    assert slope >= 0
 
 
 def test_a_folder_without_answers_is_named(tmp_path: Path) -> None:
