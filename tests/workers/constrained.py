@@ -1,4 +1,4 @@
-"""Writers that know nothing and obey a constraint: random bytes, and tiny models with random weights on both engines."""
+"""Writers that know nothing and obey a constraint: random bytes, and tiny models with random weights."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ def llama_cpp(folder: Path) -> Iterator[Write]:
         return choice["text"], choice["finish_reason"], answer["usage"]["completion_tokens"]
 
     yield write
-    del server
 
 
 @contextmanager

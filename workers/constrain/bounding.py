@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workers.constrain.numbers import number_texts
+from workers.constrain.numbers import Digits, number_texts
+from workers.constrain.pattern import NOTHING
 from workers.constrain.reading import Reading, json_text
 from workers.constrain.shapes import Branch, Conj, Distinct, Extra, Items, Member, Members, Number, Text, Values
 from workers.constrain.sizes import MOST_ITEMS, Sizes, name_bytes
@@ -82,8 +83,7 @@ class _Writer:
             case Text():
                 return self._terminal(terminal(branch, budget)), budget
             case Number(bounds=bounds):
-                digits = number_texts(bounds)
-                assert digits is not None  # its least was finite
+                digits = number_texts(bounds) or Digits(regex=NOTHING, most_bytes=0)  # there are: its least is finite
                 return self._terminal(f"/{digits.regex}/"), digits.most_bytes
             case Distinct():
                 return self._distinct(branch, budget)

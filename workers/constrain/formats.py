@@ -13,6 +13,7 @@ _YEAR_MONTH_DAY = (
 )
 _HOUR_MINUTE_SECOND = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?"
 _OFFSET = "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+_COUNT = "[1-9][0-9]{0,3}"
 _BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _LABEL = "[a-z](?:[a-z0-9-]{0,20}[a-z0-9])?"
 _HOST = rf"{_LABEL}(?:\.{_LABEL}){{1,3}}"
@@ -28,7 +29,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         "date": f"^{_YEAR_MONTH_DAY}$",
         "time": f"^{_HOUR_MINUTE_SECOND}{_OFFSET}$",
         "date-time": f"^{_YEAR_MONTH_DAY}T{_HOUR_MINUTE_SECOND}{_OFFSET}$",
-        "duration": "^P(?:[1-9][0-9]{0,3}D|[1-9][0-9]{0,3}W|T(?:[1-9][0-9]{0,3}H)(?:[1-5]?[0-9]M)?|T[1-9][0-9]{0,3}[MS])$",
+        "duration": f"^P(?:{_COUNT}[DW]|T{_COUNT}H(?:[1-5]?[0-9]M)?|T{_COUNT}[MS])$",
         "email": f"^{_EMAIL}$",
         "idn-email": f"^{_EMAIL}$",
         "hostname": f"^{_HOST}$",

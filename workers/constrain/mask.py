@@ -63,7 +63,8 @@ def _read(tokenizer: Any) -> LLTokenizer:
             read = from_tokenizer(tokenizer)
         except ValueError as error:
             raise WorkerError(
-                Code.INVALID_CONFIG, f"structured output needs a fast tokenizer ({error}); use another model"
+                Code.INVALID_CONFIG,
+                f"structured output cannot read this model's tokenizer ({error}); use another model",
             ) from error
         lacking = _NEEDED - {byte for token in range(read.vocab_size) for byte in _single(read, token)}
         if lacking:

@@ -32,7 +32,7 @@ def text_of(parts: tuple[Part, ...]) -> Text:
     least = max((int(part.schema.get("minLength", 0)) for part in parts), default=0)
     most = _smallest(parts, "maxLength")
     patterns = tuple(pattern_at(part.schema["pattern"], part.path) for part in parts if "pattern" in part.schema)
-    formats = (part.schema.get("format") for part in parts)
+    formats = (str(part.schema.get("format", "")) for part in parts)
     known = next((FORMATS[name] for name in formats if name in FORMATS), None)
     if known and not patterns:
         node = read_pattern(known)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from workers.constrain.characters import ANY, LAST, Ranges, complement, in_json, most_bytes, ranges
 
+NOTHING = r"[^\x00-\xff]"  # a byte regex that nothing matches
 MOST_REPEATS = 1000  # a larger {m,n} is refused
 
 
@@ -79,7 +80,7 @@ def to_regex(node: Node) -> str:
     """A regex over the bytes of JSON text, between the quotes. An empty set matches nothing."""
     match node:
         case Chars(these):
-            return in_json(these) or r"[^\x00-\xff]"
+            return in_json(these) or NOTHING
         case Seq(parts):
             return "".join(to_regex(part) for part in parts)
         case Alt(choices):

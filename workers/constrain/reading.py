@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from referencing import Registry
 
+from workers.constrain.apart import never_fits
 from workers.constrain.merging import Part, members_of, number_of, positions_of, text_of
 from workers.constrain.shapes import Branch, Conj, Distinct, Members, Number, Text, Values
 from workers.modality import Code, WorkerError
@@ -198,8 +199,6 @@ class Reading:
         choices: list[list[tuple[Part, ...]]],
         path: str,
     ) -> None:
-        from workers.constrain.apart import never_fits  # noqa: PLC0415 - it asks this reading back
-
         for number, several in enumerate(choices):
             for other, rival in enumerate(schema["oneOf"]):
                 wholes = [(*outer, *parts) for outer in around for parts in several]

@@ -195,7 +195,8 @@ def children(branch: Branch) -> Iterator[Conj]:
         case Items(prefix=prefix, rest=rest):
             yield from (*prefix, rest)
         case Members(named=named, extras=extras):
-            yield from (each.value for each in (*named, *extras))
+            yield from (each.value for each in named)
+            yield from (each.value for each in extras)
 
 
 def name_bytes(name: str) -> int:
