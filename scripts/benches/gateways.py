@@ -223,8 +223,10 @@ def litellm_version() -> str:
 
 
 @contextmanager
-def running(command: list[str], output: Any, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=env)
+def running(
+    command: list[str], output: Any, env: Mapping[str, str] | None = None, cwd: Path = ROOT
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, env=env)
     try:
         yield process
     finally:

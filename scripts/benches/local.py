@@ -161,7 +161,8 @@ def goals(bench: Bench, differences: dict[str, float], round_trip: dict[str, Any
     found = [("share_of_direct_at_32_callers", _ratio(ours, direct_rate), ">=", LEAST_OF_DIRECT)]
     for name, peer, least in (
         ("times_torch_one_by_one", bench.rate("torch", 1, 1), LEAST_TIMES_TORCH),
-        ("times_infinity_at_32_callers", bench.rate("infinity", *RATED), LEAST_TIMES_INFINITY),
+        ("times_infinity_torch_at_32_callers", bench.rate("infinity-torch", *RATED), LEAST_TIMES_INFINITY),
+        ("times_infinity_onnx_at_32_callers", bench.rate("infinity-onnx", *RATED), LEAST_TIMES_INFINITY),
     ):
         if peer is not None:
             found.append((name, _ratio(ours, peer), ">=", least))
@@ -192,7 +193,7 @@ def measure(stack: ExitStack, asked: argparse.Namespace, say: Callable[[str], No
     if not asked.without_peers:
         install_infinity(say)
         runners.append(stack.enter_context(direct("torch", "torch", infinity_python(), folder, asked.threads)))
-        runners.append(stack.enter_context(infinity(folder, asked.threads)))
+        runners += [stack.enter_context(infinity(engine, folder, asked.threads)) for engine in ("torch", "onnx")]
     with pennyroute(folder) as (gateway, house):
         runners.append(gateway)
         differences = greatest_differences(runners)

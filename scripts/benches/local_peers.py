@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -21,10 +22,11 @@ from orchestrator.house import House, UpOptions, running_house
 from registry.load import load
 from registry.weights import packaged_folder
 
-INFINITY = "infinity-emb[server,torch]==0.0.78"
+INFINITY = "infinity-emb[server,torch,optimum]==0.0.78"
 """In an environment of its own: it wants older libraries. sentence-transformers (3.4) is measured there too."""
 LOAD = Path(__file__).with_name("load.py")
 DIRECT = Path(__file__).with_name("local_direct.py")
+INFINITY_START = Path(__file__).with_name("local_infinity.py")
 MINILM = "minilm-l6-builtin"
 
 
@@ -188,13 +190,15 @@ def pennyroute(folder: Path) -> Iterator[tuple[Runner, House]]:
 
 
 @contextmanager
-def infinity(folder: Path, threads: int) -> Iterator[Runner]:
-    """Infinity with its torch engine in fp32, batches of 32, without compilation, which takes minutes to start."""
+def infinity(engine: str, home: Path, threads: int) -> Iterator[Runner]:
+    """Infinity with its engine `torch` or `onnx`, fp32, batches of 32; without compilation, which takes minutes."""
     port, began_s = free_port(), time.monotonic()
-    options = ["--engine", "torch", "--device", "cpu", "--dtype", "float32", "--batch-size", "32", "--no-model-warmup"]
-    options += ["--no-compile", "--no-bettertransformer", "--host", "127.0.0.1", "--port", str(port)]
-    command = [str(infinity_python().with_name("infinity_emb")), "v2", "--model-id", str(minilm_folder())]
-    command += ["--served-model-name", "minilm", *options]
+    folder = minilm_folder() if engine == "torch" else _onnx_folder(home, threads)
+    options = ["--engine", {"onnx": "optimum"}.get(engine, engine), "--device", "cpu", "--dtype", "float32"]
+    options += ["--batch-size", "32", "--pooling-method", "mean", "--no-model-warmup", "--no-compile"]
+    options += ["--no-bettertransformer", "--host", "127.0.0.1", "--port", str(port), "--served-model-name", "minilm"]
+    # Its ONNX engine finds the file only by a path from where it stands.
+    command = [str(infinity_python()), str(INFINITY_START), "serve", str(threads), "v2", "--model-id", ".", *options]
     server = Server(
         port=port,
         path="/embeddings",
@@ -203,11 +207,22 @@ def infinity(folder: Path, threads: int) -> Iterator[Runner]:
         vectors=lambda answer: [each["embedding"] for each in answer["data"]],
         whole='"embedding"',
     )
-    log = folder / "infinity.log"
-    with log.open("wb") as output, running(command, output, _environment(folder, threads)) as process:
+    log = home / f"infinity-{engine}.log"
+    with log.open("wb") as output, running(command, output, _environment(home, threads), folder) as process:
         until_it_answers(lambda: server.ask(["The first answer is part of the start."]), process, 180, log)
         start_s = time.monotonic() - began_s
-        yield served("infinity", server, lambda: {"server": processes.descendants(process.pid)}, start_s)
+        name = f"infinity-{engine}"
+        yield served(name, server, lambda: {"server": processes.descendants(process.pid)}, start_s)
+
+
+def _onnx_folder(home: Path, threads: int) -> Path:
+    """The same weights with the ONNX file that Infinity's engine wants, exported by its own library, once."""
+    kept = infinity_python().parents[1] / "minilm-onnx"
+    if not (kept / "model.onnx").exists():
+        shutil.copytree(minilm_folder(), kept, dirs_exist_ok=True)
+        command = [str(infinity_python()), str(INFINITY_START), "export", str(kept)]
+        subprocess.run(command, check=True, env=_environment(home, threads), capture_output=True)
+    return kept
 
 
 def infinity_python() -> Path:
@@ -217,7 +232,7 @@ def infinity_python() -> Path:
 def install_infinity(say: Callable[[str], None]) -> None:
     """Infinity and sentence-transformers in `.venv-bench-infinity`, at the first run."""
     python = infinity_python()
-    if not python.with_name("infinity_emb").exists():
+    if not python.with_name("optimum-cli").exists():
         say(f"installing {INFINITY} into {python.parents[1].name} (once, two minutes, 1.5 GB)")
         subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
         constraints = str(ROOT / "deploy" / "constraints.txt")

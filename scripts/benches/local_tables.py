@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 NAMES = {
-    "direct": "our backend, called directly",
-    "torch": "sentence-transformers, called directly",
-    "infinity": "Infinity (torch), HTTP",
-    "pennyroute": "Pennyroute, HTTP → queue → worker",
+    "direct": "our backend, direct",
+    "torch": "sentence-transformers, direct",
+    "infinity-torch": "Infinity (torch), HTTP",
+    "infinity-onnx": "Infinity (ONNX), HTTP",
+    "pennyroute": "Pennyroute, HTTP + queue",
 }
 
 
