@@ -54,7 +54,7 @@ def _reader(here: Placed, machine: Machine) -> Any:
         return Paddle(here.folder, machine)
     from workers.reading.networks import Networks  # noqa: PLC0415 - OpenCV, ONNX Runtime: for who reads pages
 
-    return Networks(here.folder / DETECTION, here.folder / RECOGNITION, machine.threads)
+    return Networks(here.folder / DETECTION, here.folder / RECOGNITION, machine)
 
 
 def _item(reader: Any, item: Item, batch: Batch) -> Result | WorkerError:

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from workers.modality import Machine
 from workers.reading.quads import Pixels, Quad, clockwise
 from workers.reading.reader import STRIDE
 
@@ -33,11 +34,11 @@ SEARCHED = 320  # how far from the end of a piece its cut is looked for
 
 
 class Networks:
-    """Both networks, loaded. `threads` are per inference."""
+    """Both networks, loaded."""
 
-    def __init__(self, detection: Path, recognition: Path, threads: int) -> None:
-        self._detection = _session(detection, threads)
-        self._recognition = _session(recognition, threads)
+    def __init__(self, detection: Path, recognition: Path, machine: Machine) -> None:
+        self._detection = _session(detection, machine)
+        self._recognition = _session(recognition, machine)
         characters = self._recognition.get_modelmeta().custom_metadata_map["character"].splitlines()
         self._characters = ["", *characters, " "]
 
@@ -67,13 +68,15 @@ class Networks:
         return text.strip(), scores[kept, best[kept]].tolist()
 
 
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path, machine: Machine) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = machine.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # an arena keeps the memory of the largest page it ever saw
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    there = onnxruntime.get_available_providers()
+    cuda = ["CUDAExecutionProvider"] if machine.device == "cuda" and "CUDAExecutionProvider" in there else []
+    return onnxruntime.InferenceSession(str(path), options, providers=[*cuda, "CPUExecutionProvider"])
 
 
 def _run(session: Any, values: NDArray[np.float32]) -> NDArray[np.float32]:
