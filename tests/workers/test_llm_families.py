@@ -212,3 +212,13 @@ def test_loading_and_closing_again_and_again_keeps_no_memory_and_no_socket(model
     files = len(list(Path("/proc/self/fd").iterdir()))
     assert rounds(20) - before < 32 << 20  # each load takes some 40 MB for its context and buffers
     assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+def test_two_gguf_models_live_side_by_side_and_closing_one_leaves_the_other(models_dir: Path) -> None:
+    item = user("Say yes or no.", max_tokens=12, temperature=0)
+    with loaded(models_dir, QWEN) as stays:
+        before = answer(stays, item)["text"]
+        with loaded(models_dir, GGUF) as goes:
+            assert answer(goes, item)["text"] != before
+            assert answer(stays, item)["text"] == before
+        assert answer(stays, item)["text"] == before
