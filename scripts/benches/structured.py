@@ -16,10 +16,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import torch
+import transformers
 from rich.console import Console
 from rich.table import Table
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from tests.data.schemas.random_schemas import schemas
 from tests.workers.constrained import Write, at_random, fault, llama_cpp, transformers_model
@@ -28,6 +32,7 @@ from workers.modality import WorkerError
 
 MOST_REFUSED = 0.05
 MAX_TOKENS = 1024
+VOCABULARY = 128_000
 
 
 @dataclass(kw_only=True)
@@ -76,6 +81,41 @@ def judged(engine: str, write: Write, constraints: list[Constraint]) -> Tally:
     return tally
 
 
+def mask_ms(constraints: list[Constraint]) -> dict[str, float]:
+    """Milliseconds a token that the mask takes in a vocabulary as large as a real one: the first, then the others."""
+    tokenizer = large_tokenizer(VOCABULARY)
+    first, later, scores = [], [], torch.zeros((1, VOCABULARY))
+    for number, constraint in enumerate(constraints):
+        torch.manual_seed(number)
+        mask, row = constraint.processor(tokenizer), torch.zeros((1, 1), dtype=torch.long)
+        for step in range(60):
+            began = time.perf_counter()
+            allowed = mask(row, scores)
+            (later if step else first).append((time.perf_counter() - began) * 1000)
+            token = torch.multinomial(torch.softmax(allowed, dim=1), 1)
+            if int(token) == tokenizer.eos_token_id:
+                break
+            row = torch.cat([row, token], dim=1)
+    return {
+        "first": statistics.mean(first),
+        "later": statistics.mean(later),
+        "later_p99": sorted(later)[-len(later) // 100],
+    }
+
+
+def large_tokenizer(size: int) -> Any:
+    """A byte-level tokenizer of `size` tokens: every byte, and words of random letters."""
+    draw = Random(1)  # noqa: S311 - repeatable, not secret
+    words = dict.fromkeys(sorted(pre_tokenizers.ByteLevel.alphabet()))
+    while len(words) < size - 1:
+        start = draw.choice(("", "Ġ", "Ġ", '"', "Ċ"))
+        words[start + "".join(draw.choices("etaoinshrdlcumwfgypbvk0123456789,.", k=draw.randint(2, 9)))] = None
+    vocabulary = {word: number for number, word in enumerate((*words, "</s>"))}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>")  # noqa: S106 - a token
+
+
 def measured(count: int, fewer: int, seed: int) -> dict[str, Any]:
     """Everything of one run, as an object."""
     constraints, refused, took_ms = compiled(schemas(count, seed))
@@ -102,6 +142,7 @@ def measured(count: int, fewer: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "refused": dict(refused),
         "compile_ms": {"median": statistics.median(took_ms), "most": max(took_ms)},
+        "mask_ms": mask_ms(constraints[: fewer // 5]),
         "engines": [vars(each) | {"ms_per_token": 1000 * each.seconds / max(1, each.tokens)} for each in tallies],
         "goals": goals,
     }
@@ -120,6 +161,8 @@ def shown(found: Mapping[str, Any]) -> None:
     compile_ms = found["compile_ms"]
     console.print(f"Of {found['schemas']} schemas refused: {found['refused']}")
     console.print(f"Compiling: median {compile_ms['median']:.1f} ms, most {compile_ms['most']:.0f} ms")
+    mask = {name: f"{value:.2f}" for name, value in found["mask_ms"].items()}
+    console.print(f"Mask at {VOCABULARY:,} tokens, ms a token: {mask}")
     for each in found["engines"]:
         for failure in each["failed"][:5]:
             console.print(each["engine"], failure["why"], json.dumps(failure["schema"], ensure_ascii=False)[:300])
