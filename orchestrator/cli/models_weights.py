@@ -50,7 +50,7 @@ def download_command(
     pennyroute models download                            choose from a list
     pennyroute models download bge-small-en-v1.5
     pennyroute models download llama-3.2-3b-instruct --variant Q4_K_M
-    HF_ENDPOINT=https://mirror.example pennyroute models download vit
+    HF_ENDPOINT=https://mirror.example pennyroute models download bge-m3
     ```
     """
     registry, folder = load(), models_folder(data_dir)

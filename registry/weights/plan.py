@@ -12,7 +12,7 @@ from registry.weights.errors import DamagedWeights, DiskFull, MissingWeights
 from registry.weights.folders import partial_folder, pin_file, variant_folder
 from registry.weights.hub import Listing, RemoteFile, list_files
 from registry.weights.manifest import Manifest, manifest_of, read_manifest
-from registry.weights.placing import source
+from registry.weights.placing import missing, source
 
 MB = 1_000_000
 KEEP_FREE_BYTES = 256 * MB  # logs and the database live on this disk too
@@ -43,7 +43,11 @@ def plan_download(
     MissingWeights (no source), DamagedWeights (the hub says another hash than was recorded).
     """
     hub_id = variant.hub_id or card.hub_id
-    if hub_id is None or card.package is not None:
+    if card.package is not None:
+        raise MissingWeights(
+            missing(card, models_dir) or f"{card.id} needs no download: its weights come with {card.package}"
+        )
+    if hub_id is None:
         raise MissingWeights(f"{card.id} cannot be downloaded: {source(card)}; bring its files by hand")
     pin = None if newest else recorded_pin(card, variant, models_dir)
     own = card.revision if variant.hub_id in (None, card.hub_id) else None

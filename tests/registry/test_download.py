@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from registry.load import load
 from registry.schema import Card
 from registry.weights import (
     DamagedWeights,
@@ -223,6 +224,19 @@ def test_a_token_stays_with_the_hub_when_a_redirect_leads_elsewhere(
         assert network.fetched("model.safetensors") == [None]
         assert network.tokens == [None]
     assert hub.tokens[-1] == "Bearer hf_secret"
+
+
+def test_models_of_packages_and_without_a_source_are_not_downloaded(hub: Hub, tmp_path: Path) -> None:
+    for card_id, words in (
+        ("vader", "vader needs no download: its weights come with vaderSentiment==3.3.2"),
+        ("toxicity-wordlist", "toxicity-wordlist needs no weights"),
+        ("claude-sonnet", "claude-sonnet needs no weights"),
+        ("paddleocr", "paddleocr cannot be downloaded: PaddleOCR (its card names no source); bring its files by hand"),
+    ):
+        with pytest.raises(MissingWeights) as told:
+            download(load().get(card_id), tmp_path, pauses_s=AT_ONCE)
+        assert str(told.value) == words
+    assert hub.asked == []
 
 
 def test_a_repository_that_is_not_there_is_refused_at_once(hub: Hub, tmp_path: Path) -> None:
