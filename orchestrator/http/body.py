@@ -115,7 +115,7 @@ class OptionsBody(Strict):
     language: str | None = Field(None, max_length=35)
     top_n: int | None = Field(None, ge=1, le=MAX_TEXTS)
     dimensions: int | None = Field(None, ge=1, le=4_096, description="embed: cut vectors to their first so many")
-    multi_label: bool = Field(False, description="classify: every label alone, not one of them")
+    multi_label: bool = Field(False, description="classify, vision: every label alone, not one of them")
     compare: bool = Field(False, description="vision: each image against the others")
     profile: Json | None = Field(None, description="vision: a brand to match, {name, texts}")
     timestamps: Literal["segment", "word"] | None = Field(None, description="transcribe: how fine times are told")

@@ -30,7 +30,7 @@ _ONLY_FOR: Mapping[str, frozenset[Task]] = {
     "schema": CHAT,
     "store": frozenset({Task.EMBED}),
     "labels": frozenset({Task.CLASSIFY, Task.VISION}),
-    "multi_label": frozenset({Task.CLASSIFY}),
+    "multi_label": frozenset({Task.CLASSIFY, Task.VISION}),
     "dimensions": frozenset({Task.EMBED}),
     "compare": frozenset({Task.VISION}),
     "profile": frozenset({Task.VISION}),
