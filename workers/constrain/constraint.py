@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-
 from workers.constrain.bounding import bounded_grammar
 from workers.constrain.reading import validator_of
 from workers.modality import Code, WorkerError
@@ -31,9 +29,14 @@ class Constraint:
 
     def processor(self, tokenizer: Any) -> TokenMask:
         """A logits processor for `generate` of transformers, good for one call (any number of rows, no beams).
-        `tokenizer` must be a fast one. Raises WorkerError `invalid_config` where it cannot write JSON."""
-        from workers.constrain.mask import TokenMask  # noqa: PLC0415 - llguidance is for those who generate
-
+        `tokenizer` must be a fast one. Raises WorkerError `invalid_config` where it cannot write JSON, or where
+        llguidance is not installed."""
+        try:
+            from workers.constrain.mask import TokenMask  # noqa: PLC0415 - torch is for those who generate with it
+        except ImportError as error:
+            raise WorkerError(
+                Code.INVALID_CONFIG, f"structured output needs {error.name}; run `pip install 'pennyroute[torch]'`"
+            ) from error
         return TokenMask(self.llama_grammar, tokenizer)
 
     def parse(self, text: str) -> Any:
@@ -44,7 +47,7 @@ class Constraint:
             raise WorkerError(
                 Code.INFERENCE_FAILED, f"the constrained answer is no JSON ({error}): {text[:80]!r}; ask again"
             ) from error
-        problem = next(iter(_validator(self.schema).iter_errors(value)), None)
+        problem = next(iter(validator_of(self.schema).iter_errors(value)), None)
         if problem is not None:
             raise WorkerError(
                 Code.INFERENCE_FAILED, f"the constrained answer does not fit at {problem.json_path}: {problem.message}"
@@ -60,7 +63,3 @@ def compile_schema(schema: Mapping[str, Any], max_tokens: int) -> Constraint:
     """
     grammar, most_bytes = bounded_grammar(schema, max_tokens - 1)
     return Constraint(schema=schema, max_tokens=max_tokens, most_tokens=most_bytes + 1, llama_grammar=grammar)
-
-
-def _validator(schema: Mapping[str, Any]) -> Draft202012Validator:
-    return validator_of(schema)
