@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,10 @@ Bring = Callable[[Card, Callable[[Moved], None]], Placed]
 class Fetching:
     """`bring` downloads the weights of a card and reports on the way; it raises WeightsError."""
 
-    def __init__(self, bring: Bring) -> None:
+    def __init__(self, bring: Bring, now: Callable[[], float] = time.monotonic) -> None:
         self._bring = bring
         self._flights: dict[str, _Flight] = {}
-        self._failures = Failures()
+        self._failures = Failures(now)
         self._lock = threading.Lock()
 
     def waited_for(self, card: Card, seconds: float) -> None:
@@ -46,9 +47,10 @@ class Fetching:
         if failure := self._failures.standing(card.id):
             raise failure
         flight = self._flight(card)
-        flight.over.wait(max(0.0, seconds))
-        if told := self.told(card):
-            raise WorkerError(Code.MODEL_NOT_FOUND, told)
+        if not flight.over.wait(max(0.0, seconds)):
+            raise WorkerError(Code.MODEL_NOT_FOUND, self.told(card) or f"{card.id} has just come; ask again")
+        if failure := self._failures.standing(card.id):
+            raise failure
 
     def told(self, card: Card) -> str | None:
         """How far a download is, or why it failed and when it is tried again; None where nothing hinders a try."""

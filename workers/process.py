@@ -25,7 +25,7 @@ from workers.modality import Machine, Room
 from workers.runtime import Limits, Runtime
 from workers.upkeep import upkeep_tasks
 from workers.watchdog import Watchdog, end_process
-from workers.window import ONE, PAIR, SEVERAL, window_step
+from workers.window import ONE, PAIR, SEVERAL, Window
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ def work(
     """Serves the queues until a signal; returns the exit code."""
     redis, held = _redis(settings.redis_url), Held()
     device = chosen_device(settings.device)
-    watchdog = Watchdog(end=lambda: _end(announcer, held, redis))
+    window = Window(lambda: SEVERAL if runtime.contended() else PAIR if runtime.brief() else ONE)
+    watchdog = Watchdog(end=lambda: _end(window, announcer, held, redis))
     runtime = Runtime(
         registry or load(),
         rooms,
@@ -60,7 +61,7 @@ def work(
     announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)
     infer = _infer_task(runtime, redis, held)
     app = create_app(settings, {INFER_TASK: infer, **upkeep_tasks()})
-    app.steps["consumer"].add(window_step(lambda: SEVERAL if runtime.contended() else PAIR if runtime.brief() else ONE))
+    app.steps["consumer"].add(window.step())
     return _serve(app, queues, lambda: _begin(runtime, announcer, settings), announcer)
 
 
@@ -89,9 +90,10 @@ def _begin(runtime: Runtime, announcer: Announcer, settings: WorkerSettings) -> 
         threading.Thread(target=runtime.prewarm, args=(settings.prewarm,), name="prewarm", daemon=True).start()
 
 
-def _end(announcer: Announcer, held: Held, redis: Redis) -> None:
+def _end(window: Window, announcer: Announcer, held: Held, redis: Redis) -> None:
     """The watchdog's last act: other messages that wait in this process go back at once, not after the timeout."""
     try:
+        window.close()
         held.give_back(redis)
         announcer.stop()
     except RedisError as error:
