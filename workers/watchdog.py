@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 5.0  # a modality looks at its deadline between steps: one step may take so much longer
 LAST_WORD_S = 5.0  # for `on_stuck`, and then the C thread ends the process whatever is going on
+IDLE_TICKS = 2  # without a guard, and the C thread's timer is taken back
 TICK_S = 0.25  # how often the Python thread looks; looking costs microseconds
 STDERR = 2  # the descriptor: Celery puts a log in the place of sys.stderr
 STUCK_EXIT_CODE = 70  # sysexits.h EX_SOFTWARE: our own doing, for who reads the supervisor's log
@@ -57,6 +58,7 @@ class Watchdog:
         self._guards: dict[object, _Guard] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._native_until = float("-inf")
 
     @contextmanager
     def guard(self, deadline_s: float, on_stuck: Callable[[], None]) -> Iterator[None]:
@@ -86,25 +88,32 @@ class Watchdog:
                 self._thread.start()
 
     def _disarm(self, token: object) -> None:
+        """The C thread's timer stays for the next guard, which comes soon or is waited for by `_watch`."""
         with self._lock:
             del self._guards[token]
-            self._set_native_timer()
 
     def _set_native_timer(self) -> None:
-        """50 µs for both calls: less than one Redis round trip, once per batch."""
-        if not self._guards:
-            faulthandler.cancel_dump_traceback_later()
+        """Setting it starts a thread and ends another, which costs 50 µs and, where all cores are busy, milliseconds
+        per batch. So it is set half as late again as needed and kept as long as it is neither too early nor twice as
+        late as that."""
+        now = time.monotonic()
+        needed_s = max(0.1, min(guard.due for guard in self._guards.values()) + self._last_word_s - now)
+        if now + needed_s <= self._native_until <= now + 2 * needed_s:
             return
-        first = min(guard.due for guard in self._guards.values())
-        left_s = max(0.1, first + self._last_word_s - time.monotonic())
-        faulthandler.dump_traceback_later(left_s, exit=True, file=STDERR)
+        self._native_until = now + 1.5 * needed_s
+        faulthandler.dump_traceback_later(1.5 * needed_s, exit=True, file=STDERR)
 
     def _watch(self) -> None:
+        idle_ticks = 0
         while True:
             time.sleep(TICK_S)
             now = time.monotonic()
             with self._lock:
                 overdue = [guard for guard in self._guards.values() if now > guard.due]
+                idle_ticks = 0 if self._guards else idle_ticks + 1
+                if idle_ticks == IDLE_TICKS:
+                    self._native_until = float("-inf")
+                    faulthandler.cancel_dump_traceback_later()
             if overdue:
                 self._give_up(overdue)
                 return
