@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from registry.weights import DamagedWeights
 from tests.workers.llm_models import GGUF, TORCH, answer, error, loaded, make, talk, tiny_card, user
 from workers import llm
 from workers.generate.gguf_facts import read_facts
@@ -132,6 +136,20 @@ def test_a_gguf_file_tells_its_context_and_what_a_token_of_it_takes(models_dir: 
         "<|eot_id|>",
         "<|finetune_right_pad_id|>",
     }
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_gguf_header_with_wrong_bytes_is_damaged_or_read_and_nothing_else(
+    data: st.DataObject, models_dir: Path, tmp_path: Path
+) -> None:
+    raw = bytearray((make(models_dir, GGUF) / "Llama-3.2-3B-Instruct-Q4_K_M.gguf").read_bytes()[:12_000])
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, 900))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "wrong.gguf"
+    path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    with suppress(DamagedWeights):
+        assert read_facts(path).cache_bytes > 0
 
 
 @pytest.mark.parametrize(("card", "end"), [(GGUF, "<|eot_id|>"), (TORCH, "<|eot_id|>"), (QWEN, "<|im_end|>")])

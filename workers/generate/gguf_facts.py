@@ -36,27 +36,26 @@ def read_facts(path: Path) -> Facts:
     told = _metadata(path)
     name = told.get("general.architecture")
 
-    def number(key: str, default: int | None = None) -> int:
+    def numbers(key: str, default: int | None = None) -> tuple[int, ...]:
+        """One, or one for each layer; a model may have layers without attention, which say 0."""
         value = told.get(f"{name}.{key}", default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        each = value if isinstance(value, tuple) and value else (value,)
+        found = tuple(one for one in each if isinstance(one, int) and not isinstance(one, bool) and one >= 0)
+        if len(found) < len(each) or not any(found):
             with Header.open(path, "GGUF") as header:
                 raise header.damaged(f"{name}.{key} is {value!r:.40}")
-        return value
+        return found
 
-    layers, heads = number("block_count"), number("attention.head_count")
-    width = number("embedding_length")
-    key, value = number("attention.key_length", width // heads), number("attention.value_length", width // heads)
+    layers, heads = max(numbers("block_count")), max(numbers("attention.head_count"))
+    width = max(numbers("embedding_length")) // heads
+    wide = max(numbers("attention.key_length", width)) + max(numbers("attention.value_length", width))
+    kept = numbers("attention.head_count_kv", heads)
     return Facts(
-        context_tokens=number("context_length"),
-        cache_bytes=_heads(told.get(f"{name}.attention.head_count_kv", heads), layers) * (key + value) * HALF_BYTES,
+        context_tokens=max(numbers("context_length")),
+        cache_bytes=(sum(kept) if len(kept) > 1 else layers * kept[0]) * wide * HALF_BYTES,
         has_template=bool(told.get("tokenizer.chat_template")),
         controls=_controls(told),
     )
-
-
-def _heads(value: Value, layers: int) -> int:
-    """Of all layers together: one number for each, or a list."""
-    return sum(int(each) for each in value) if isinstance(value, tuple) else layers * int(value)
 
 
 def _controls(told: Mapping[str, Value]) -> frozenset[str]:
