@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,15 @@ def by_similarity(minilm: embeddings.Encoder, *items: Item) -> Any:
     return embeddings.infer(minilm, Batch(task=Task.CLASSIFY, items=items))
 
 
+@cache
+def torch_model(folder: Path) -> Any:
+    torch.set_num_threads(1)  # two collapse on a busy machine
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+
 def logits(folder: Path, text: str) -> Any:
     """(labels, 3) by transformers, pair by pair."""
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = torch_model(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     rows = []
     for label in LABELS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@cache
 def opened(folders: Path, name: str) -> Model:
     return open_model(load().get(name), Machine(models_dir=folders), VECTORS.get(name, "logits"))  # type: ignore[arg-type]
 
@@ -64,12 +66,17 @@ def padded(encodings: list[Any]) -> tuple[Any, Any, Any]:
     return ids, mask, types
 
 
+@cache
+def torch_model(folder: Path, name: str) -> Any:
+    torch.set_num_threads(1)  # two collapse on a busy machine
+    kind = transformers.AutoModelForSequenceClassification if name in CLASSIFIERS else transformers.AutoModel
+    more = {"config": gte_config()} if name == "gte-multilingual-base" else {}
+    return kind.from_pretrained(folder, attn_implementation="eager", **more).eval()
+
+
 def with_torch(folder: Path, name: str, ids: Any, mask: Any, types: Any) -> Any:
     """What transformers computes, with padding ids of the model's own."""
-    classifier = name in CLASSIFIERS
-    kind = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModel
-    more = {"config": gte_config()} if name == "gte-multilingual-base" else {}
-    model = kind.from_pretrained(folder, attn_implementation="eager", **more).eval()
+    model = torch_model(folder, name)
     config = model.config
     ids = np.where(mask == 1, ids, config.pad_token_id or 0)
     given = {"input_ids": ids, "attention_mask": mask}
@@ -77,7 +84,7 @@ def with_torch(folder: Path, name: str, ids: Any, mask: Any, types: Any) -> Any:
         given["token_type_ids"] = types
     with torch.no_grad():
         answer = model(**{key: torch.from_numpy(value) for key, value in given.items()})
-    return answer.logits.numpy() if classifier else answer.last_hidden_state.numpy()
+    return answer.logits.numpy() if name in CLASSIFIERS else answer.last_hidden_state.numpy()
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -293,6 +300,24 @@ def test_a_model_without_a_vocabulary_is_told_at_loading(folders: Path, tmp_path
     error = refusal(load().get("all-minilm-l6-v2"), tmp_path, "mean")
     assert error.code is Code.MODEL_LOAD_FAILED
     assert "has neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt" in error.message
+
+
+def test_a_machine_without_the_gpu_it_speaks_of_runs_on_its_processor(folders: Path) -> None:
+    name = "roberta-toxicity"
+    model = open_model(load().get(name), Machine(models_dir=folders, device="cuda"), "logits")
+    batch = padded(model.reader.read(sentences(LENGTHS)))
+    np.testing.assert_allclose(model.engine.run(*batch), opened(folders, name).engine.run(*batch), atol=1e-3)
+
+
+def test_padding_changes_nothing(folders: Path) -> None:
+    for name in [*VECTORS, *CLASSIFIERS]:
+        model = opened(folders, name)
+        ids, mask, types = padded(model.reader.read(sentences(LENGTHS)))
+        alone = [
+            model.engine.run(ids[n : n + 1, :k], mask[n : n + 1, :k], types[n : n + 1, :k])
+            for n, k in enumerate(mask.sum(axis=1))
+        ]
+        np.testing.assert_allclose(model.engine.run(ids, mask, types), np.concatenate(alone), atol=2e-5)
 
 
 def test_what_nobody_can_run_says_why_neither_can(folders: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,15 @@ def ranked(model: Model, *items: Item) -> Any:
     return rerank.infer(model, Batch(task=Task.RERANK, items=items))
 
 
+@cache
+def torch_model(folder: Path) -> Any:
+    torch.set_num_threads(1)  # two collapse on a busy machine
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+
 def by_transformers(folder: Path, query: str, documents: tuple[str, ...]) -> list[float]:
     """sigmoid of the logit, pair by pair without a batch."""
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = torch_model(folder)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     scores = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,15 @@ def classifier(models_dir: Path) -> Any:
     return sentiment.load(load().get(NAME), Machine(models_dir=models_dir))
 
 
+@cache
+def torch_model(folder: Path) -> Any:
+    torch.set_num_threads(1)  # two collapse on a busy machine
+    return transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+
+
 def by_transformers(folder: Path, ids: list[int]) -> Any:
     """(negative, positive) of one window."""
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    model = torch_model(folder)
     with torch.no_grad():
         return model(input_ids=torch.tensor([ids])).logits[0].double().softmax(0).numpy()
 
