@@ -65,7 +65,10 @@ def need(card: Card, variant: Variant | None, folder: Path | None = None) -> Nee
     files = file_bytes(card, variant, folder)
     if files is None:
         return Need(bytes=card.memory_bytes, measured=True) if card.memory_bytes else None
-    factor, more = FACTOR[(variant.runs_on if variant else None) or Engine.TRANSFORMERS]
+    engine = (variant.runs_on if variant else None) or Engine.TRANSFORMERS
+    factor, more = FACTOR[engine]
+    if engine is Engine.ONNXRUNTIME and variant is not None and bits_of(variant) == BITS["fp16"]:
+        factor *= 2  # the graph is written and run in fp32, whatever the file holds
     return Need(bytes=int(files * factor) + more, measured=False)
 
 

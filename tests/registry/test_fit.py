@@ -65,6 +65,13 @@ def test_sizes_on_disk_count_before_recorded_ones(tmp_path: Path) -> None:
     assert recorded.bytes == 1_564 * MB
 
 
+def test_half_precision_files_that_run_in_full_precision_count_twice() -> None:
+    halves = local(variants=({"name": "fp16", "format": "safetensors", "engine": "onnxruntime", "bytes": 100 * MB},))
+    found = need(halves, halves.variants[0])
+    assert found is not None
+    assert found.bytes == 364 * MB
+
+
 def test_a_variant_nothing_is_known_about_is_taken_to_fit() -> None:
     card = local(variants=({"name": "fp32", "format": "safetensors", "engine": "onnxruntime"},))
     assert need(card, card.variants[0]) is None
