@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.house.programs import memory_shares, worker_programs
 from registry.load import load
 from workers.__main__ import main
 from workers.app import CELERY, FLEETS, INFER_TASK, ROOMS, WorkerSettings, create_app
+from workers.device import chosen_device, cuda_devices
 from workers.modality import Modality
 from workers.schedule import BEAT
 from workers.upkeep import upkeep_tasks
@@ -71,3 +73,41 @@ def test_a_worker_without_redis_says_which_setting_is_missing(
     monkeypatch.delenv("REDIS_URL", raising=False)
     assert main(["--queues", "embeddings"]) == 2
     assert capsys.readouterr().err == "no Redis to take work from: set REDIS_URL or give --redis-url\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--memory-mib", "lots"], "'lots' is neither `auto` nor a number of MiB above 0"),
+        (["--memory-mib", "0"], "'0' is neither `auto` nor a number of MiB above 0"),
+        (["--memory-share", "1.5"], "'1.5' is no share between 0 and 1, such as 0.25"),
+        (["--memory-share", "half"], "'half' is no share between 0 and 1, such as 0.25"),
+        (["--device", "tpu"], "invalid choice: 'tpu'"),
+    ],
+)
+def test_a_flag_that_makes_no_sense_is_refused_with_its_value(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--queues", "embeddings", "--redis-url", "redis://127.0.0.1:1/0", *arguments])
+    assert error.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_the_workers_of_one_machine_share_three_quarters_of_its_memory() -> None:
+    shares = memory_shares(FLEETS)
+    assert sum(shares.values()) == pytest.approx(0.75)
+    assert shares["upkeep"] == 0.0  # it runs no model
+    assert max(shares, key=shares.__getitem__) == "llm"
+    commands = {spec.name: spec.command for spec in worker_programs(FLEETS, "redis://127.0.0.1:1/0", {})}
+    assert commands["worker-llm"][-2:] == ("--memory-share", f"{shares['llm']:.3f}")
+    assert "--memory-share" not in commands["worker-upkeep"]
+
+
+def test_the_cpu_is_taken_where_no_driver_answers_and_a_word_for_no_device_is_refused() -> None:
+    assert cuda_devices("libno-such-driver.so") == 0
+    assert cuda_devices("libc.so.6") == 0  # a library, but not that one
+    assert chosen_device("cpu") == "cpu"
+    assert chosen_device("cuda") == "cuda"
+    with pytest.raises(ValueError, match="no device 'tpu'; it is one of auto, cpu, cuda"):
+        chosen_device("tpu")
