@@ -52,14 +52,9 @@ def give_back() -> None:
 
 def limit_bytes(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     """What this process and its neighbours may use together: the tightest cgroup limit above it, else the machine's
-    memory. Raises OSError where neither can be read."""
-    total = _kib(proc / "meminfo", "MemTotal")
-    limits = [limit for limit, _ in _limits(proc, cgroups)] + ([total] if total else [])
-    if not limits:
-        raise OSError(
-            "the machine's memory cannot be read from /proc/meminfo; say how much may be used: --memory-mib N"
-        )
-    return min(limits)
+    memory."""
+    total = _kib(proc / "meminfo", "MemTotal") or os.sysconf("SC_PHYS_PAGES") * PAGE_BYTES
+    return min([total, *(limit for limit, _ in _limits(proc, cgroups))])
 
 
 def available_bytes(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MB = 10**6
 UNMEASURED_LOAD_S = 1.0
+RELIEVE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,7 @@ class Residency:
         self._residents: OrderedDict[str, Resident] = OrderedDict()
         self._needs: dict[str, int] = {}  # bytes, as measured by the last load
         self._load_s: dict[str, float] = {}
+        self._relieved_at = float("-inf")
         self._cpu_only: set[str] = set()  # models whose load or inference failed on the GPU
 
     def get(self, model: str) -> Resident | None:
@@ -123,9 +125,16 @@ class Residency:
             memory.give_back()
             resident.memory_bytes = max(resident.memory_bytes, memory.resident_bytes() - resident.before_bytes)
             self._needs[resident.card.id] = resident.memory_bytes
-        if memory.resident_bytes() > self._limits.memory_bytes:
+        if memory.resident_bytes() > self._limits.memory_bytes and self._may_relieve():
             memory.give_back()
             self._make_room(0, keep=resident.card.id)
+
+    def _may_relieve(self) -> bool:
+        """Alone in memory there is nothing to drop: garbage is not collected after every batch for nothing."""
+        if len(self._residents) == 1 and self._now() - self._relieved_at < RELIEVE_EVERY_S:
+            return False
+        self._relieved_at = self._now()
+        return True
 
     def relieve(self, keep: str) -> bool:
         """Drops the model used longest ago, other than `keep`; whether there was one."""

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from registry.engines import Engine, lacking
 from registry.load import Registry, load
-from registry.schema import Billing, Card, Task, Tier
+from registry.schema import Billing, Card, Task, Tier, Variant
 from tests.workers import counting
 from workers.modality import Batch, Code, Item, Machine, Result, Room, WorkerError
 from workers.runtime import Limits, Runtime
@@ -310,6 +311,16 @@ def test_the_announcement_names_what_each_model_of_a_queue_lacks(registry: Regis
     assert states["foreign"]["missing"] == "foreign needs the package absent==1; run `pip install absent==1`."
     assert states["donut"]["missing"] == "document has no worker on this installation yet"
     assert "minilm-l6-builtin" not in states
+
+
+def test_the_library_that_is_lacking_is_named_before_the_weights(tmp_path: Path) -> None:
+    variant = Variant(name="fp32", format="safetensors", engine=Engine.PADDLEOCR)
+    needy = load().with_cards([card("needy", provider="elsewhere", hub_id="some/one", variants=(variant,))])
+    told_to_router = runtime(needy, tmp_path).announce(["sentiment"])["needy"]["missing"]
+    if sentence := lacking(Engine.PADDLEOCR):
+        assert told_to_router == sentence
+    else:
+        assert told_to_router.startswith("needy has no weights here")
 
 
 def test_what_loading_and_answering_took_is_announced_and_outlives_the_loaded_model(
