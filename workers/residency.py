@@ -10,15 +10,15 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from registry.load import Registry
 from registry.schema import Card
-from registry.weights import need, placed, smaller_model
+from registry.weights import smaller_model
 from workers import memory
 from workers.device import CPU
+from workers.loading import loaded_on, stated_bytes
 from workers.modality import Code, Machine, Modality, WorkerError
 
 log = logging.getLogger(__name__)
@@ -177,7 +177,10 @@ class Residency:
     def _loaded(self, card: Card, modality: Modality) -> Resident:
         memory.give_back()  # garbage freed meanwhile would be subtracted from the growth
         before, started = memory.resident_bytes(), time.monotonic()
-        loaded, device = self._on_device(card, modality)
+        device = CPU if card.id in self._cpu_only else self._machine.device
+        loaded, device = loaded_on(device, card, modality, self._machine)
+        if device == CPU != self._machine.device:
+            self._cpu_only.add(card.id)
         self._load_s[card.id] = time.monotonic() - started
         memory.give_back()  # what loading alone needed is not the model's
         grown = max(0, memory.resident_bytes() - before)
@@ -192,18 +195,6 @@ class Residency:
             used_at=self._now(),
         )
 
-    def _on_device(self, card: Card, modality: Modality) -> tuple[Any, str]:
-        device = CPU if card.id in self._cpu_only else self._machine.device
-        try:
-            return _load(card, modality, replace(self._machine, device=device)), device
-        except WorkerError as error:
-            if device == CPU or error.code is Code.MODEL_NOT_FOUND:
-                raise
-            log.warning("%s cannot be loaded on %s (%s); taking the CPU", card.id, device, error.message)
-        self._cpu_only.add(card.id)
-        memory.give_back()
-        return _load(card, modality, replace(self._machine, device=CPU)), CPU
-
     def _fit_after_load(self, resident: Resident) -> bool:
         """What was measured counts from here on. Alone and still too large: it goes, and is refused at once next
         time."""
@@ -215,7 +206,7 @@ class Residency:
 
     def _needed(self, card: Card) -> int:
         """Bytes a load is expected to take: measured before, said by the card, or made from the files' size."""
-        return self._needs.get(card.id) or _stated_bytes(card, self._machine.models_dir)
+        return self._needs.get(card.id) or stated_bytes(card, self._machine.models_dir)
 
     def _refuse_what_cannot_fit(self, card: Card, needed: int) -> None:
         if needed > self._limits.memory_bytes - self._floor():
@@ -271,27 +262,3 @@ class Residency:
             with contextlib.suppress(Exception):  # it is dropped anyway; a library may close twice
                 close()
         self._heard("unload", resident.card, resident.memory_bytes)
-
-
-def _load(card: Card, modality: Modality, machine: Machine) -> Any:
-    try:
-        return modality.load(card, machine)
-    except WorkerError:
-        raise
-    except MemoryError as error:
-        raise WorkerError(
-            Code.MEMORY_EXCEEDED,
-            f"no memory left to load {card.id}; stop other workers or use a smaller model",
-        ) from error
-    except BaseException as error:  # libraries raise their own trees, SystemExit too; the worker must answer
-        log.exception("loading %s failed", card.id)
-        told = f"loading {card.id} failed: {type(error).__name__}: {error}"[:500]
-        raise WorkerError(Code.MODEL_LOAD_FAILED, told) from error
-
-
-def _stated_bytes(card: Card, models_dir: Path) -> int:
-    """What the card says or the files' size tells; 0 where nothing does: then the load itself shows it."""
-    found = placed(card, models_dir)
-    variant = found.variant if found else next(iter(card.variants), None)
-    needed = need(card, variant, found.folder if found and card.package is None else None)
-    return needed.bytes if needed else 0
