@@ -108,3 +108,10 @@ def test_more_ability_never_lowers_the_probability(ease: float, reach: float, on
     low, high = sorted((one, other))
     assert 0 <= predict.p_adequate(reading, low) <= predict.p_adequate(reading, high) <= 1
     assert math.isfinite(predict.adapted(low, [(reading, 1.0), (reading, 0.0)]))
+
+
+def test_of_a_text_longer_than_any_it_was_trained_on_the_beginning_and_the_end_are_read() -> None:
+    predictor = predict.load(artefact())
+    long = "x " * predict.MOST_CHARACTERS
+    assert predictor.read(f"prove {long}").ease == predictor.read(f"{long} prove").ease < 0
+    assert predictor.read(f"{long} prove {long}").ease == 0.0

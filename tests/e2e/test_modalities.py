@@ -21,9 +21,10 @@ from tests.tiny.__main__ import models
 CARDS = (
     *("bge-small-en-v1.5", "gte-multilingual-base", "ms-marco-minilm-l12-v2", "distilbert-sst2", "roberta-toxicity"),
     *("mdeberta-mnli-xnli", "donut", "openclip-vit-b-32", "faster-whisper-base"),
-    *("llama-3.2-1b-instruct", "gemma-2-2b-it"),
+    "llama-3.2-1b-instruct",
 )
-SAFETENSORS, GGUF = "llama-3.2-1b-instruct", "gemma-2-2b-it"
+SAFETENSORS, GGUF = "llama-3.2-1b-instruct", "qwen2.5-3b-instruct"
+GGUF_FILE = "qwen2.5-3b-instruct-q4_k_m.gguf"
 SPEECH = Path(__file__).parents[1] / "data" / "speech.ogg"
 SCORE = {
     "type": "object",
@@ -40,9 +41,18 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
         folder = data_dir / "models" / card
         folder.mkdir(parents=True)
         models()[card](folder)
+    _place_gguf(data_dir / "models" / GGUF)
     patient = {"PENNYROUTE_LOCAL_TIMEOUT_S": "90"}  # torch alone takes seconds to import
     with standing_house(data_dir, api_processes=1, settings=patient) as house:
         yield house
+
+
+def _place_gguf(folder: Path) -> None:
+    """A tiny GGUF under a card that pins no digest: one that does refuses it, as it should."""
+    folder.mkdir(parents=True)
+    models()["llama-3.2-3b-instruct"](folder)
+    (made,) = folder.glob("*.gguf")
+    made.rename(folder / GGUF_FILE)
 
 
 def page() -> str:
@@ -62,7 +72,7 @@ def served_by(answer: Any, model: str) -> Any:
 def test_every_card_of_these_can_be_called(house: Standing) -> None:
     _, told = house.call("GET", "/models")
     missing = {model["id"]: model["missing"] for model in told["models"]}
-    assert {card: missing[card] for card in CARDS} == dict.fromkeys(CARDS)
+    assert {card: missing[card] for card in (*CARDS, GGUF)} == dict.fromkeys((*CARDS, GGUF))
 
 
 @pytest.mark.parametrize(
@@ -175,6 +185,59 @@ def test_two_language_models_of_this_machine_vote(house: Standing) -> None:
     assert {first["model"], second["model"]} == {SAFETENSORS, GGUF}
     assert "agreement" not in first["signals"]
     assert 0 <= second["signals"]["agreement"] <= 1
+
+
+def encoded(data: bytes) -> dict[str, str]:
+    return {"data": base64.b64encode(data).decode()}
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("1", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+WHOLE = base64.b64decode(page())
+BAD: list[tuple[str, dict[str, Any]]] = [
+    *((task, {"task": task, "input": encoded(WHOLE[:200])}) for task in ("ocr", "vision", "document")),
+    *((task, {"task": task, "input": encoded(png(1, 1))}) for task in ("ocr", "document")),
+    *((task, {"task": task, "input": encoded(png(30_000, 30_000))}) for task in ("ocr", "vision", "document")),
+    *(
+        (task, {"task": task, "input": encoded(b"this is text")})
+        for task in ("ocr", "vision", "document", "transcribe")
+    ),
+    ("transcribe", {"task": "transcribe", "input": encoded(WHOLE)}),
+    ("transcribe", {"task": "transcribe", "input": encoded(b"RIFF\x24\x00\x00\x00WAVEfmt ")}),
+    ("ocr", {"task": "ocr", "input": encoded(b"%PDF-1.7 and then nothing")}),
+    ("embed", {"task": "embed", "input": "so " * 3_000_000, "model": "minilm-l6-builtin"}),
+    ("sentiment", {"task": "sentiment", "input": "so " * 3_000_000, "model": "vader"}),
+    ("toxicity", {"task": "toxicity", "input": "so " * 3_000_000, "model": "toxicity-wordlist"}),
+    ("generate", {"input": "so " * 3_000_000, "model": SAFETENSORS}),
+    ("generate", {"input": "so " * 3_000_000, "model": GGUF}),
+]
+
+
+@pytest.mark.parametrize("body", [body for _, body in BAD], ids=[f"{n}-{task}" for n, (task, _) in enumerate(BAD)])
+def test_bad_input_gets_a_clear_error_and_the_same_worker_answers_the_next(
+    house: Standing, body: dict[str, Any]
+) -> None:
+    fleet = {"ocr": "reading", "vision": "reading", "document": "reading", "transcribe": "audio"}
+    fleet |= {"generate": "llm", "embed": "embeddings"}
+    program = fleet.get(body.get("task", "generate"), "text")
+    before = house.supervisor.pid(f"worker-{program}")
+    document = {"query": "What?"} if body.get("task") == "document" else {}
+    status, told = house.call("POST", "/route", {**body, **document})
+    assert status == 422, told
+    assert len(told["detail"]) > 40
+    assert house.supervisor.pid(f"worker-{program}") == before is not None
+    good: dict[str, dict[str, Any]] = {
+        "reading": {"task": "ocr", "input": {"data": page()}},
+        "audio": {"task": "transcribe", "input": encoded(SPEECH.read_bytes()), "options": {"language": "en"}},
+        "llm": {"input": "Hi!", "model": GGUF, "options": {"max_tokens": 4}},
+        "embeddings": {"task": "embed", "input": "tea", "model": "minilm-l6-builtin"},
+        "text": {"task": "sentiment", "input": "Lovely!", "model": "vader"},
+    }
+    assert house.route(**good[program])["cost_nanousd"] == 0
 
 
 def test_every_one_of_these_answers_is_in_the_log(house: Standing) -> None:
