@@ -44,7 +44,7 @@ def _inner(graph: Graph, names: Names, at: str, state: str) -> str:
 
 def _embeddings(graph: Graph, pairs: bool) -> str:
     """(batch, tokens, hidden), normed."""
-    words = graph.add("Gather", graph.weight("embeddings.word_embeddings.weight"), graph.input("input_ids"))
+    words = graph.looked_up("embeddings.word_embeddings.weight", graph.input("input_ids"))
     for extra in filter(None, (_positions(graph), _types(graph, pairs))):
         words = graph.add("Add", words, extra)
     return graph.norm("embeddings.LayerNorm", words)

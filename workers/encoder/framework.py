@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from workers.encoder.architecture import Head
-from workers.encoder.pooling import Floats, Pooling, pooled
-from workers.encoder.session import Ids
+from workers.encoder.pooling import Floats, Ids, Pooling, pooled
 from workers.modality import Machine
 
 

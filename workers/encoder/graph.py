@@ -83,13 +83,23 @@ class Graph:
 
     def weight(self, name: str) -> str:
         """A float tensor of the model, named by its place in the file and not copied. Raises UnsupportedModel."""
+        return self._widened(self._place(name), name)
+
+    def looked_up(self, name: str, rows: str) -> str:
+        """Rows of a table by their numbers, widened after they were taken: a vocabulary's table stays in its file."""
+        return self._widened(self.add("Gather", self._place(name), rows), name)
+
+    def _place(self, name: str) -> str:
         if name not in self.tensors:
             raise UnsupportedModel(f"the weights have no tensor {name!r}; they are not a {self.shape.family} model's")
         tensor = self.tensors[name]
         if tensor.kind not in _KINDS:
             raise UnsupportedModel(f"the tensor {name!r} is of type {tensor.kind}; read are {', '.join(_KINDS)}")
         self.constants[name] = _external(name, tensor)
-        return name if tensor.kind == "F32" else self.once("Cast", name, to=TensorProto.FLOAT)
+        return name
+
+    def _widened(self, value: str, name: str) -> str:
+        return value if self.tensors[name].kind == "F32" else self.once("Cast", value, to=TensorProto.FLOAT)
 
     def dense(self, name: str, state: str) -> str:
         bias = [self.weight(name + ".bias")] if self.has(name + ".bias") else []

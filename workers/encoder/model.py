@@ -15,8 +15,7 @@ from registry.schema import Card
 from registry.weights import Placed, placed, verify
 from registry.weights.errors import WeightsError
 from workers.encoder.architecture import Head, UnsupportedModel, read_architecture
-from workers.encoder.pooling import Floats
-from workers.encoder.session import Ids, open_exported, open_written
+from workers.encoder.pooling import Floats, Ids
 from workers.encoder.tensors import find_tensors, has_tensors
 from workers.encoder.tokens import NoTokenizer, Reader, Tokens, read_tokenizer
 from workers.modality import Batch, Code, Machine, WorkerError
@@ -115,6 +114,11 @@ def _opened(card: Card, found: Placed, machine: Machine, head: Head) -> Model:
 
 def _engine(found: Placed, machine: Machine, head: Head) -> tuple[Runs, int | None]:
     """The engine, and the most tokens it takes, where that is known."""
+    from workers.encoder.session import (  # noqa: PLC0415 - 20 MB that a worker of word lists does not need
+        open_exported,
+        open_written,
+    )
+
     if exported := _exported(found):
         return open_exported(exported, head, machine), EXPORTED_TOKENS
     try:

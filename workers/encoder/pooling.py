@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 Pooling = Literal["mean", "cls"]
 Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
 
 
-def pooled(states: Floats, mask: NDArray[np.int64], pooling: Pooling) -> Floats:
+def pooled(states: Floats, mask: Ids, pooling: Pooling) -> Floats:
     """(rows, tokens, hidden) and the mask (rows, tokens) → (rows, hidden), each row of length 1."""
     if pooling == "cls":
         return unit(states[:, 0])

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from workers.encoder.architecture import Architecture, Head, UnsupportedModel
-from workers.encoder.pooling import Floats, Pooling, pooled
+from workers.encoder.pooling import Floats, Ids, Pooling, pooled
 from workers.encoder.tensors import Tensors
 from workers.modality import Machine
 
-Ids = NDArray[np.int64]
 _FOLDER_OF_WEIGHTS = "session.model_external_initializers_file_folder_path"
 _EXPORTED_VECTORS = ("sentence_embedding", "vectors", "dense_vecs")
 
