@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli import models_audit, models_bench, models_doctor, models_scan, models_weights
+from orchestrator.cli import models_audit, models_bench, models_bring, models_doctor, models_scan, models_weights
 from orchestrator.cli.models_local import Local, engine_lack, local_facts, models_folder, size
 from orchestrator.cli.screen import AsJson, megabytes, money, note, screen, show_json, table, yes_no
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
@@ -38,9 +38,9 @@ app.command("bench")(models_bench.bench_command)
 app.command("scan")(models_scan.scan_command)
 app.command("download")(models_weights.download_command)
 app.command("prefetch")(models_weights.prefetch_command)
-app.command("import")(models_weights.import_command)
+app.command("import")(models_bring.import_command)
 app.command("verify")(models_weights.verify_command)
-app.command("remove")(models_weights.remove_command)
+app.command("remove")(models_bring.remove_command)
 app.command("audit")(models_audit.audit_command)
 
 

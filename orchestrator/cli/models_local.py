@@ -1,4 +1,7 @@
-"""What this machine can say of a card by itself: are its weights here, how large, would it fit; asks no server."""
+"""What this machine can say of a card by itself: are its weights here, how large, would it fit; asks no server.
+
+Also the options and the answer that the commands about weights share.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
+import typer
+
+from orchestrator.cli.screen import note, screen, show_json, yes_no
 from orchestrator.core.errors import ModelNotFound, PennyrouteError
 from orchestrator.house import available_memory_bytes
 from orchestrator.settings import load as load_settings
@@ -16,6 +23,14 @@ from registry.load import Registry, UnknownModel
 from registry.schema import Card, Variant
 
 GB = 10**9
+
+VariantName = Annotated[
+    str | None, typer.Option("--variant", help="Which variant: Q4_K_M, fp32, … (see `models info`).")
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Also take weights that can run code when read: trust their author first."),
+]
 
 
 class WeightsTrouble(PennyrouteError):
@@ -119,3 +134,37 @@ def size(value: int | None) -> str:
     return (
         f"{value / GB:.1f} GB" if value >= GB else f"{value / 1e6:.1f} MB" if value < 1e7 else f"{value / 1e6:.0f} MB"
     )
+
+
+def placed_facts(card: Card, here: weights.Placed) -> dict[str, Any]:
+    """What a command tells of weights that lie here now."""
+    record = None if card.package else weights.manifest_of(here.folder)
+    return {
+        "id": card.id,
+        "variant": here.variant.name if here.variant else None,
+        "folder": str(here.folder),
+        "bytes": record.bytes if record else placed_bytes(here),
+        "revision": record.revision if record else None,
+    }
+
+
+def placed_bytes(here: weights.Placed) -> int:
+    """All files of the folder."""
+    return sum(path.stat().st_size for path in here.folder.rglob("*") if path.is_file())
+
+
+def tell_placed(card: Card, here: weights.Placed, *, as_json: bool) -> None:
+    """One line, or JSON: where the weights lie now, and under which licence."""
+    facts = placed_facts(card, here)
+    if as_json:
+        show_json(facts)
+        return
+    at = f" at revision {facts['revision'][:12]}" if facts["revision"] else ""
+    screen().print(
+        yes_no(True),
+        f"{card.id} {facts['variant'] or ''} ({size(facts['bytes'])}) is in {facts['folder']}{at}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if card.licence:
+        note(f"licence: {card.licence}{f' ({card.licence_url})' if card.licence_url else ''}")

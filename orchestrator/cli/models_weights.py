@@ -1,8 +1,7 @@
-"""`pennyroute models download|verify|remove|import|prefetch`: the words of registry.weights as commands."""
+"""`pennyroute models download|prefetch|verify`: weights from the hub, and held to what was recorded of them."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.models_choice import choose
-from orchestrator.cli.models_local import downloadable, models_folder, named_variant, size, told
+from orchestrator.cli.models_local import (
+    AllowPickle,
+    VariantName,
+    downloadable,
+    models_folder,
+    named_variant,
+    placed_bytes,
+    placed_facts,
+    tell_placed,
+    told,
+)
 from orchestrator.cli.progress import transfer_bar
 from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
 from orchestrator.cli.server import DataDir
@@ -18,14 +27,6 @@ from orchestrator.house import available_memory_bytes
 from registry import weights
 from registry.load import Registry, load
 from registry.schema import QUEUES, Card, Tier
-
-VariantName = Annotated[
-    str | None, typer.Option("--variant", help="Which variant: Q4_K_M, fp32, … (see `models info`).")
-]
-AllowPickle = Annotated[
-    bool,
-    typer.Option("--allow-pickle", help="Also take weights that can run code when read: trust their author first."),
-]
 
 
 def download_command(
@@ -138,64 +139,6 @@ def verify_command(
         raise typer.Exit(1)
 
 
-def remove_command(
-    model_id: Annotated[str, typer.Argument(help="Id or alias of a model.", metavar="ID")],
-    *,
-    variant: VariantName = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Take a model's weights off the disk. The record of the first download stays: a later one is held to it.
-
-    **Examples**
-
-    ```text
-    pennyroute models remove bge-small-en-v1.5
-    pennyroute models remove llama-3.2-3b-instruct --variant Q8_0 --yes
-    ```
-    """
-    with told():
-        card = load().get(model_id)
-        if not yes and sys.stdin.isatty():
-            typer.confirm(f"Remove the weights of {card.id}?", abort=True)
-        freed = weights.remove(card, models_folder(data_dir), variant=named_variant(card, variant))
-    if as_json:
-        show_json({"id": card.id, "variant": variant, "bytes": freed})
-    else:
-        note(f"{card.id}: {size(freed)} freed")
-
-
-def import_command(
-    folder: Annotated[Path, typer.Argument(help="The folder that holds the files.", metavar="DIR")],
-    model_id: Annotated[
-        str | None, typer.Argument(help="Whose they are.", show_default="the folder's name", metavar="[ID]")
-    ] = None,
-    *,
-    variant: VariantName = None,
-    link: Annotated[bool, typer.Option("--link", help="Hard-link instead of copying (same disk).")] = False,
-    allow_pickle: AllowPickle = False,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Take in weights that were brought by hand, for a machine without a network. Formats and hashes are checked.
-
-    **Examples**
-
-    ```text
-    pennyroute models import /mnt/stick/bge-small-en-v1.5
-    pennyroute models import ~/Downloads/gguf llama-3.2-3b-instruct --variant Q4_K_M --link
-    ```
-    """
-    with told():
-        card = load().get(model_id or folder.absolute().name)
-        chosen = named_variant(card, variant)
-        here = weights.bring(
-            card, folder.expanduser(), models_folder(data_dir), variant=chosen, link=link, allow_pickle=allow_pickle
-        )
-    _tell(card, here, as_json=as_json)
-
-
 def _download(
     card: Card,
     folder: Path,
@@ -218,8 +161,8 @@ def _download(
             report=report,
         )
     if not silent:
-        _tell(card, here, as_json=False)
-    return _placed(card, here)
+        tell_placed(card, here, as_json=False)
+    return placed_facts(card, here)
 
 
 def _prefetch(card: Card, folder: Path, memory: int | None, *, allow_pickle: bool, silent: bool) -> dict[str, Any]:
@@ -230,19 +173,19 @@ def _prefetch(card: Card, folder: Path, memory: int | None, *, allow_pickle: boo
             )
     except weights.WeightsError as error:
         return {"id": card.id, "error": str(error), "code": error.code}
-    return {**_placed(card, here), "error": None, "code": None}
+    return {**placed_facts(card, here), "error": None, "code": None}
 
 
 def _verified(card: Card, folder: Path, *, allow_pickle: bool, silent: bool) -> Iterable[dict[str, Any]]:
     for here in _all_here(card, folder):
         error: weights.WeightsError | None = None
-        with transfer_bar(card.id, silent=silent, total_bytes=_size(here)) as report:
+        with transfer_bar(card.id, silent=silent, total_bytes=placed_bytes(here)) as report:
             count = 0
 
             def heard(more: int) -> None:
                 nonlocal count
                 count += more
-                report(weights.Moved(file=here.folder.name, bytes=count, total_bytes=_size(here)))  # noqa: B023
+                report(weights.Moved(file=here.folder.name, bytes=count, total_bytes=placed_bytes(here)))  # noqa: B023
 
             try:
                 weights.verify(card, here.folder, allow_pickle=allow_pickle, afresh=True, heard=heard)
@@ -252,7 +195,11 @@ def _verified(card: Card, folder: Path, *, allow_pickle: bool, silent: bool) -> 
         if not silent:
             words = str(error) if error else f"{card.id} {here.variant.name if here.variant else ''} is as recorded"
             screen().print(yes_no(error is None), words, soft_wrap=True, highlight=False)
-        yield {**_placed(card, here), "error": str(error) if error else None, "code": error.code if error else None}
+        yield {
+            **placed_facts(card, here),
+            "error": str(error) if error else None,
+            "code": error.code if error else None,
+        }
 
 
 def _all_here(card: Card, folder: Path) -> Sequence[weights.Placed]:
@@ -268,34 +215,3 @@ def _outcome(error: weights.WeightsError | None) -> str:
 
 def _is_wanted(card: Card, tier: Tier, queue: Sequence[str] | None, *, core: bool) -> bool:
     return card.tier is tier and (not queue or card.queue in queue) and (card.core or not core)
-
-
-def _placed(card: Card, here: weights.Placed) -> dict[str, Any]:
-    record = None if card.package else weights.manifest_of(here.folder)
-    return {
-        "id": card.id,
-        "variant": here.variant.name if here.variant else None,
-        "folder": str(here.folder),
-        "bytes": record.bytes if record else _size(here),
-        "revision": record.revision if record else None,
-    }
-
-
-def _size(here: weights.Placed) -> int:
-    return sum(path.stat().st_size for path in here.folder.rglob("*") if path.is_file())
-
-
-def _tell(card: Card, here: weights.Placed, *, as_json: bool) -> None:
-    facts = _placed(card, here)
-    if as_json:
-        show_json(facts)
-        return
-    at = f" at revision {facts['revision'][:12]}" if facts["revision"] else ""
-    screen().print(
-        yes_no(True),
-        f"{card.id} {facts['variant'] or ''} ({size(facts['bytes'])}) is in {facts['folder']}{at}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    if card.licence:
-        note(f"licence: {card.licence}{f' ({card.licence_url})' if card.licence_url else ''}")
