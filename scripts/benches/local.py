@@ -38,8 +38,8 @@ from rich.console import Console
 LEAST_OF_DIRECT, LEAST_TIMES_TORCH, LEAST_TIMES_INFINITY, MOST_ROUND_TRIP_MS = 0.8, 3.0, 1.0, 5.0
 CLOSE = 1e-4
 """The greatest difference of two vectors' components that counts as the same: fp32 in another order of sums."""
-RATED = (1, 32)
-"""(texts per call, callers): what the goals are about."""
+RATED, FULL_BATCHES = (1, 32), (32, 1)
+"""(texts per call, callers): what the goals are about, and what the backend itself is measured with."""
 SUBJECTS = (
     "the harbour office", "a retired teacher", "the night train", "our smallest supplier", "the city archive",
     "a young beekeeper", "the repair shop", "the weather station", "a travelling musician", "the court clerk",
@@ -61,16 +61,17 @@ SENTENCES = [f"{subject[0].upper()}{subject[1:]} {deed}." for subject in SUBJECT
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is measured: each cell `repeats` times for `duration_s`, the backends in turn."""
+    """What is measured: each cell `repeats` times for `duration_s`, the backends in turn. The cells of a group, whose
+    ratio is a goal, take turns too: a machine that slows down meanwhile slows both."""
 
-    cells: Sequence[tuple[int, int]] = ((1, 1), (8, 1), (32, 1), RATED)
+    groups: Sequence[Sequence[tuple[int, int]]] = (((1, 1),), ((8, 1),), (FULL_BATCHES, RATED))
     repeats: int = 3
     duration_s: float = 4.0
     warm_up_s: float = 2.0
     turns_s: float = 20.0
 
 
-QUICK = Plan(cells=((1, 1), (32, 1), RATED), repeats=1, duration_s=2.0, warm_up_s=1.0, turns_s=8.0)
+QUICK = Plan(groups=(((1, 1),), (FULL_BATCHES, RATED)), repeats=1, duration_s=2.0, warm_up_s=1.0, turns_s=8.0)
 
 
 @dataclass(kw_only=True)
@@ -100,16 +101,21 @@ class Bench:
     def run(self) -> None:
         for runner in self.runners:
             self.say(f"warming up {runner.name}")
-            self.load(runner, *(RATED if runner.serves else (32, 1)), self.plan.warm_up_s)
-        for texts_per_call, callers in self.plan.cells:
-            self.say(f"{texts_per_call} texts a call, {callers} callers")
-            runs: dict[str, list[dict[str, Any]]] = {}
-            for _ in range(self.plan.repeats):
-                for runner in self.runners:
+            self.load(runner, *(RATED if runner.serves else FULL_BATCHES), self.plan.warm_up_s)
+        for group in self.plan.groups:
+            self.measure(group)
+
+    def measure(self, cells: Sequence[tuple[int, int]]) -> None:
+        self.say(" and ".join(f"{callers} callers with {texts} texts a call" for texts, callers in cells))
+        runs: dict[tuple[str, int, int], list[dict[str, Any]]] = {}
+        for _ in range(self.plan.repeats):
+            for runner in self.runners:
+                for texts_per_call, callers in cells:
                     if runner.serves or callers == 1:
                         done = self.load(runner, texts_per_call, callers, self.plan.duration_s)
-                        runs.setdefault(runner.name, []).append(done)
-            self.figures += [_figure(name, texts_per_call, callers, several) for name, several in runs.items()]
+                        runs.setdefault((runner.name, texts_per_call, callers), []).append(done)
+        for cell in cells:
+            self.figures += [_figure(*key, several) for key, several in runs.items() if key[1:] == cell]
 
     def load(self, runner: Runner, texts_per_call: int, callers: int, duration_s: float) -> dict[str, Any]:
         done = runner.run(SENTENCES, texts_per_call, callers, duration_s)
@@ -157,7 +163,7 @@ def greatest_differences(runners: Sequence[Runner]) -> dict[str, float]:
 
 
 def goals(bench: Bench, differences: dict[str, float], round_trip: dict[str, Any], missing_rows: int) -> list[Any]:
-    ours, direct_rate = bench.rate("pennyroute", *RATED), bench.rate("direct", 32, 1)
+    ours, direct_rate = bench.rate("pennyroute", *RATED), bench.rate("direct", *FULL_BATCHES)
     found = [("share_of_direct_at_32_callers", _ratio(ours, direct_rate), ">=", LEAST_OF_DIRECT)]
     for name, peer, least in (
         ("times_torch_one_by_one", bench.rate("torch", 1, 1), LEAST_TIMES_TORCH),

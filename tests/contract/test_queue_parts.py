@@ -185,6 +185,14 @@ async def test_who_leaves_is_not_sent_and_counts_no_more() -> None:
     assert waiting.wait_s(0.0) is None
 
 
+async def test_the_wait_before_a_message_was_sent_counts_as_waiting_in_the_queue() -> None:
+    waiting = line()
+    caller = await joining(waiting, "a", now=5.0)
+    (part,) = waiting.take(5.25)
+    caller.take(part, reply([], wait_ms=3.0))
+    assert (await caller.answered).timings_ms == {"queue_wait": 253.0, "inference": 10.0}
+
+
 async def test_the_first_error_of_a_part_is_the_callers_and_later_replies_are_ignored() -> None:
     caller = await joining(line(), *("x" * 4000 for _ in range(9)))
     assert len(caller.parts) > 1

@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.adapters.providers.queue_message import batch_limit, packed_item
 from orchestrator.adapters.providers.queue_parts import cut, joined
@@ -28,7 +28,8 @@ LEAST_PATIENCE_S = 1.0  # a batch under way for longer than this, and than five 
 
 @dataclass(eq=False, slots=True)
 class Part:
-    """What travels as one item. `batch` and `number` say where, once it was sent."""
+    """What travels as one item. `batch` and `number` say where, once it was sent, and `held_s` how long it waited here
+    before."""
 
     caller: Caller
     item: bytes
@@ -36,6 +37,7 @@ class Part:
     texts: int
     batch: str | None = None
     number: int = 0
+    held_s: float = 0.0
     reply: Reply | None = None
 
 
@@ -47,6 +49,7 @@ class Caller:
     call: Call
     answered: asyncio.Future[Reply]
     deadline: float
+    since: float = 0.0
     parts: list[Part] = field(default_factory=list)
     unsent: deque[Part] = field(default_factory=deque)
     pieces: asyncio.Queue[str | None] | None = None
@@ -62,7 +65,8 @@ class Caller:
         if isinstance(outcome, CallFailed):
             self.fail(outcome)
             return
-        part.reply = outcome
+        waited_ms = outcome.timings_ms.get("queue_wait", 0.0) + part.held_s * 1e3
+        part.reply = replace(outcome, timings_ms={**outcome.timings_ms, "queue_wait": waited_ms})
         replies = [each.reply for each in self.parts if each.reply is not None]
         if len(replies) == len(self.parts):
             self.answered.set_result(joined(self.call, replies, [each.texts for each in self.parts]))
@@ -110,7 +114,7 @@ class Line:
             Part(caller, packed_item(sized.call, streamed=streamed), sized.tokens, len(sized.call.texts))
             for sized in cut(caller.call, max(LEAST_TOKENS, self._most_tokens // 2), self._text_tokens)
         ]
-        caller.parts, caller.unsent = parts, deque(parts)
+        caller.parts, caller.unsent, caller.since = parts, deque(parts), now
         if not self._turns:
             self._since = now
         self._turns.append(caller)
@@ -155,6 +159,7 @@ class Line:
             if caller.unsent:
                 self._turns.append(caller)
             self._count(part, -1)
+            part.held_s = now - caller.since
             batch.append(part)
         self._since = now
         return batch
