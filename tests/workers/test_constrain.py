@@ -30,6 +30,13 @@ LINKED = {
     "required": ["value", "next"],
     "additionalProperties": False,
 }
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Arrays inside arrays."""
+    return {"type": "array", "items": nested(levels - 1)} if levels else {"type": "null"}
+
+
 FOLLOWED: dict[str, dict[str, Any]] = {
     "any value": {},
     "a string": {"type": "string"},
@@ -52,6 +59,7 @@ FOLLOWED: dict[str, dict[str, Any]] = {
     },
     "an enum of everything": {"enum": [None, True, 1.5, "x", [1, {"a": "é"}], {"b": []}]},
     "an enum narrowed by its neighbours": {"enum": ["a", "bb", 3, 4], "type": "string", "minLength": 2},
+    "an enum of many values": {"enum": [f"wert é{number}" for number in range(80)]},
     "types in a list": {"type": ["string", "null", "integer"], "maxLength": 3, "minimum": 5, "maximum": 6},
     "a tuple": {"type": "array", "prefixItems": [{"type": "boolean"}, {"const": "x"}], "items": False, "minItems": 1},
     "counted items": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 4},
@@ -171,6 +179,17 @@ def test_formats_are_kept_as_their_readers_see_them(name: str) -> None:
         ({"properties": {"again": {"$ref": "#"}}, "required": ["again"], "type": "object"}, "nothing can fit"),
         ({"allOf": [{"type": "string", "pattern": "^a"}, {"pattern": "^b"}]}, "nothing can fit"),
         ({"type": "integer", "minimum": 3, "exclusiveMaximum": 3}, "nothing can fit"),
+        ({"enum": list(range(1001))}, "more than 1000 values"),
+        ({"type": "string", "pattern": "a" * 1001}, "longer than 1000 characters"),
+        ({"type": "string", "pattern": "^(a{900}){900}$"}, "nothing can fit"),
+        ({"type": "object", "minProperties": 10**9}, "more than 26 properties"),
+        ({"type": "array", "contains": {}, "minContains": 10**9}, "minContains above 64"),
+        ({"type": "array", "items": {"type": "null"}, "minItems": 10**9}, "may need 5000000002 tokens"),
+        (nested(400), "nested too deeply"),
+        (
+            {"allOf": [{"type": "string", "pattern": "(a|b)*a(a|b){12}"}, {"pattern": "^(a|b)*b(a|b){13}$"}]},
+            "too complicated",
+        ),
     ],
 )
 def test_what_cannot_be_followed_is_refused_before_anything_is_written(schema: dict[str, Any], words: str) -> None:

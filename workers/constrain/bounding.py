@@ -15,12 +15,13 @@ from workers.constrain.pattern import NOTHING
 from workers.constrain.reading import Reading, json_text
 from workers.constrain.shapes import Branch, Conj, Distinct, Extra, Items, Member, Members, Number, Text, Values
 from workers.constrain.sizes import MOST_ITEMS, Sizes, name_bytes
-from workers.constrain.strings import QUOTES, least_bytes, terminal
+from workers.constrain.strings import QUOTES, escaped, least_bytes, terminal
 from workers.constrain.telling import first_letters
 from workers.modality import Code, WorkerError
 
 # Forcing would make llama.cpp tokenize fixed text anew, for some tokenizers with a blank in front that fits nothing.
 HEADER = '%llguidance {"no_forcing": true, "allow_invalid_utf8": true}'
+_MOST_LITERALS = 50
 _NAME_SHARE = 4  # a further property's name gets one byte in so many
 _NAME_BYTES = 48  # and no more than this
 
@@ -79,7 +80,7 @@ class _Writer:
     def _branch(self, branch: Branch, budget: int) -> tuple[str, int]:
         match branch:
             case Values(texts=texts):
-                return " | ".join(map(_literal, texts)), max(len(text.encode()) for text in texts)
+                return self._values(texts), max(len(text.encode()) for text in texts)
             case Text():
                 return self._terminal(terminal(branch, budget)), budget
             case Number(bounds=bounds):
@@ -91,6 +92,12 @@ class _Writer:
                 return self._items(branch, budget)
             case Members():
                 return self._members(branch, budget)
+
+    def _values(self, texts: Sequence[str]) -> str:
+        """Many become one terminal: every literal is one more thing the parser follows at once."""
+        if len(texts) <= _MOST_LITERALS:
+            return " | ".join(map(_literal, texts))
+        return self._terminal(f"/{'|'.join(map(escaped, texts))}/")
 
     def _distinct(self, branch: Distinct, budget: int) -> tuple[str, int]:
         """Different values in one order: from each on, which may follow while some are still to come."""

@@ -61,5 +61,10 @@ def compile_schema(schema: Mapping[str, Any], max_tokens: int) -> Constraint:
     Raises WorkerError `invalid_input`, before anything is generated: not a JSON schema, a keyword that cannot be
     followed (named with its path), nothing fits the schema, or `max_tokens` is too small (named with what is needed).
     """
-    grammar, most_bytes = bounded_grammar(schema, max_tokens - 1)
+    try:
+        grammar, most_bytes = bounded_grammar(schema, max_tokens - 1)
+    except RecursionError as error:
+        raise WorkerError(
+            Code.INVALID_INPUT, "the schema is nested too deeply for structured output; use fewer levels"
+        ) from error
     return Constraint(schema=schema, max_tokens=max_tokens, most_tokens=most_bytes + 1, llama_grammar=grammar)

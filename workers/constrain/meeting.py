@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from workers.constrain.characters import LAST, in_json, ranges
-from workers.constrain.pattern import Alt, Chars, Node, Repeat, Seq
+from workers.constrain.pattern import Alt, Chars, Node, NotRegular, Repeat, Seq
 
 _LOOK = 64  # characters beyond the least that are looked at
-_MOST_STATES = 400  # at one length; more is taken for "cannot be told"
+_MOST_STATES = 400  # at one length
 _NOTHING, _EMPTY = Chars(()), Seq(())
 
 
 @lru_cache(maxsize=512)
 def shortest(nodes: tuple[Node, ...], least: int, most: int | None) -> int | None:
-    """The length in characters of the shortest string of at least `least` that all match; None where none is found."""
+    """The length in characters of the shortest string of at least `least` that all match; None where none is found.
+    Raises NotRegular where that takes too long."""
     signs = tuple(_alphabet(nodes))
     last = least + _LOOK if most is None else min(most, least + _LOOK)
     states = {nodes}
@@ -24,7 +25,9 @@ def shortest(nodes: tuple[Node, ...], least: int, most: int | None) -> int | Non
             return length
         after = {tuple(_after(node, sign) for node in state) for state in states for sign in signs}
         states = {state for state in after if _NOTHING not in state}
-        if not states or len(states) > _MOST_STATES:
+        if len(states) > _MOST_STATES:
+            raise NotRegular("several patterns of one string are too complicated together; write them as one")
+        if not states:
             return None
     return None
 

@@ -15,6 +15,7 @@ from workers.constrain.pattern import Node, NotRegular, lengths, read_pattern
 from workers.constrain.shapes import Conj, Extra, Items, Member, Members, Text
 from workers.modality import Code, WorkerError
 
+MOST_CONTAINED = 64
 MOST_LENGTH = 4096
 """Lengths of strings that have a pattern are looked at up to here, in characters."""
 
@@ -98,10 +99,11 @@ def _contained(parts: tuple[Part, ...]) -> list[Any]:
     wanted = []
     for part in parts:
         if "contains" in part.schema:
-            if "maxContains" in part.schema:
+            if "maxContains" in part.schema or part.schema.get("minContains", 1) > MOST_CONTAINED:
                 raise WorkerError(
                     Code.INVALID_INPUT,
-                    f"the schema at {part.path} uses maxContains, which structured output cannot follow; leave it out",
+                    f"the schema at {part.path} uses maxContains, or minContains above {MOST_CONTAINED}, which "
+                    "structured output cannot follow; leave it out",
                 )
             wanted += [part.schema["contains"]] * int(part.schema.get("minContains", 1))
     return wanted

@@ -18,9 +18,12 @@ from referencing import Registry
 from workers.constrain.apart import never_fits
 from workers.constrain.merging import Part, members_of, number_of, positions_of, text_of
 from workers.constrain.shapes import Branch, Conj, Distinct, Members, Number, Text, Values
+from workers.constrain.telling import MOST_TOLD
 from workers.modality import Code, WorkerError
 
 MOST_BRANCHES = 300  # of one place of a schema, after anyOf and allOf are multiplied out
+MOST_VALUES = 1000  # of one enum
+MOST_PATTERN = 1000  # characters
 _REFUSED = ("not", "if", "then", "else", "dependentSchemas", "dependencies", "$dynamicRef", "$recursiveRef")
 _APPLIED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "$defs", "definitions"})
 _TYPES: Mapping[str, frozenset[str]] = {
@@ -58,7 +61,7 @@ class Reading:
         try:
             Draft202012Validator.check_schema(schema)
             json.dumps(schema)
-        except (SchemaError, TypeError, ValueError, RecursionError) as error:
+        except (SchemaError, TypeError, ValueError) as error:
             told = error.message if isinstance(error, SchemaError) else str(error)
             raise WorkerError(Code.INVALID_INPUT, f"this is not a JSON schema: {told[:300]}; correct it") from error
         self._root = schema
@@ -93,8 +96,13 @@ class Reading:
         if not isinstance(branch, Values):
             yield branch
             return
+        checks = [_without_enum(schema) for schema in place.schemas]
         read = ((text, json.loads(text)) for text in branch.texts)
-        texts = tuple(text for text, value in read if all(self.fits(schema, value) for schema in place.schemas))
+        texts = tuple(
+            text
+            for text, value in read
+            if all((listed is None or _same(text) in listed) and self.fits(rest, value) for listed, rest in checks)
+        )
         if texts:
             yield Values(texts=texts)
 
@@ -105,6 +113,8 @@ class Reading:
         references that led here. `alone`: no other schema speaks of the same value."""
         if isinstance(schema, bool):
             return [()] if schema else []
+        if len(schema.get("enum", ())) > MOST_VALUES:
+            raise refused(path, "enum", f"it lists more than {MOST_VALUES} values")
         if "const" in schema or "enum" in schema:
             return [(Part(path=path, schema={"enum": [schema["const"]] if "const" in schema else schema["enum"]}),)]
         _check(schema, path, is_root=schema is self._root, alone=alone)
@@ -188,6 +198,9 @@ class Reading:
             raise refused(path, "propertyNames", "it allows several kinds of names; allow one pattern or an enum")
         found = members_of(parts, path, free[0] if free else None, listed)
         if found is not None:
+            if found.least - len(found.named) > MOST_TOLD:
+                why = f"it asks for more than {MOST_TOLD} properties that are not declared"
+                raise refused(path, "minProperties", why)
             kept = tuple(each for each in found.named if not naming or all(self.fits(s, each.name) for s in naming))
             if not any(each.required for each in found.named if each not in kept):
                 yield Members(named=kept, extras=found.extras, least=found.least, most=found.most)
@@ -230,6 +243,8 @@ def _check(schema: Mapping[str, Any], path: str, *, is_root: bool, alone: bool) 
     if "$id" in schema and not is_root:
         raise refused(path, "$id", "schemas inside schemas are not followed; put that part under $defs")
     for pattern in (*schema.get("patternProperties", ()), *((schema["pattern"],) if "pattern" in schema else ())):
+        if len(pattern) > MOST_PATTERN:
+            raise refused(path, "pattern", f"it is longer than {MOST_PATTERN} characters")
         try:
             re.compile(pattern)
         except re.error as error:
@@ -250,6 +265,14 @@ def json_text(value: Any) -> str:
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":"))
     return text
+
+
+def _without_enum(schema: Any) -> tuple[frozenset[str] | None, Any]:
+    """The values a schema lists, ready for looking up (jsonschema compares one by one), and its other keywords."""
+    if not isinstance(schema, Mapping) or not isinstance(schema.get("enum"), list):
+        return None, schema
+    listed = frozenset(_same(json_text(value)) for value in schema["enum"])
+    return listed, {key: value for key, value in schema.items() if key != "enum"}
 
 
 def _same(text: str) -> str:

@@ -7,9 +7,10 @@ import math
 from workers.constrain.characters import ANY, in_json
 from workers.constrain.meeting import shortest
 from workers.constrain.merging import MOST_LENGTH, fitting_lengths
-from workers.constrain.pattern import char_bytes, to_regex
+from workers.constrain.pattern import NotRegular, char_bytes, to_regex
 from workers.constrain.reading import json_text
 from workers.constrain.shapes import Text
+from workers.modality import Code, WorkerError
 
 QUOTES = 2  # bytes
 _WIDEST = 4  # bytes of a character in UTF-8
@@ -66,7 +67,10 @@ def _lengths(text: Text) -> int:
     """Bit n: there are strings of n characters. Of several patterns only the shortest common one is looked for."""
     if len(text.patterns) < 2:
         return fitting_lengths(text.patterns, text.least, text.most)
-    found = shortest(text.patterns, text.least, text.most)
+    try:
+        found = shortest(text.patterns, text.least, text.most)
+    except NotRegular as error:
+        raise WorkerError(Code.INVALID_INPUT, f"the schema cannot be followed: {error}") from error
     return 0 if found is None else 1 << found
 
 
