@@ -21,20 +21,26 @@ THREE = [[0, "a"], [0, "b"], [1, "c"]]
 
 
 def test_pieces_that_were_pushed_twice_are_heard_once() -> None:
-    assert pieces_of({"at": 4, "say": THREE}, heard=4) == [(0, "a"), (0, "b"), (1, "c")]
-    assert pieces_of({"at": 2, "say": THREE}, heard=4) == [(1, "c")]
-    assert pieces_of({"at": 0, "say": THREE}, heard=4) == []
+    assert pieces_of({"at": 4, "say": THREE}, heard=4, items=2) == [(0, "a"), (0, "b"), (1, "c")]
+    assert pieces_of({"at": 2, "say": THREE}, heard=4, items=2) == [(1, "c")]
+    assert pieces_of({"at": 0, "say": THREE}, heard=4, items=2) == []
 
 
 def test_pieces_that_are_missing_are_an_error() -> None:
     with pytest.raises(CallBroken, match="2 pieces of the answer were lost on the way"):
-        pieces_of({"at": 6, "say": THREE}, heard=4)
+        pieces_of({"at": 6, "say": THREE}, heard=4, items=2)
 
 
 def test_pieces_nobody_can_read_are_an_error() -> None:
-    for said in ({"say": THREE}, {"at": 0, "say": [[0]]}, {"at": "x", "say": THREE}, {"at": 0, "say": 7}):
+    for said in (
+        {"say": THREE},
+        {"at": 0, "say": [[0]]},
+        {"at": "x", "say": THREE},
+        {"at": 0, "say": 7},
+        {"at": 0, "say": [[2, "x"]]},
+    ):
         with pytest.raises(CallBroken, match="API and workers differ in version"):
-            pieces_of(said, heard=0)
+            pieces_of(said, heard=0, items=2)
 
 
 @pytest.mark.parametrize(

@@ -7,40 +7,24 @@ that dies is noticed by the call's own timeout; its batch comes back to the queu
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from typing import Any
 
 from orchestrator.adapters.providers.queue_line import Caller, Line, Part
-from orchestrator.adapters.providers.queue_message import (
-    message,
-    opened_reply,
-    outcomes,
-    payload,
-    pieces_of,
-    unsaid,
-)
-from orchestrator.core.errors import CallBroken, CallFailed, CallRefused, CallTimedOut, CallUnreachable
+from orchestrator.adapters.providers.queue_message import opened_reply, outcomes, pieces_of
+from orchestrator.adapters.providers.queue_post import Post
+from orchestrator.adapters.providers.queue_stream import deltas, too_late
+from orchestrator.core.errors import CallBroken, CallFailed, CallRefused
 from orchestrator.core.types import Call, Delta, Reply
 from registry.load import Registry, UnknownModel
 from registry.schema import Task
 
 log = logging.getLogger(__name__)
-
-PAYLOAD_GRACE_S = 180  # a payload outlives its deadline by two redeliveries, so that the worker can say so
-STOP_TTL_S = 600  # of the note that nobody waits; a batch is never in work for longer
-RECONNECT_S = (0.1, 0.5, 2.0)
 
 
 @dataclass(eq=False, slots=True)
@@ -59,9 +43,7 @@ class LocalQueueProvider:
 
     def __init__(self, redis_url: str, registry: Registry) -> None:
         self._registry = registry
-        self._redis = _client(redis_url)
-        self._replies: Redis = Redis.from_url(redis_url, socket_timeout=None, socket_keepalive=True)
-        self._reply_to = f"pennyroute:replies:{uuid.uuid4().hex}"
+        self._post = Post(redis_url)
         self._lines: dict[tuple[str, Task], Line] = {}
         self._sent: dict[str, _Sent] = {}
         self._sending: set[asyncio.Task[None]] = set()
@@ -77,7 +59,7 @@ class LocalQueueProvider:
             async with asyncio.timeout(call.timeout_s):
                 return await caller.answered
         except TimeoutError as error:
-            raise _too_late(call, line) from error
+            raise too_late(call, line.queue) from error
         finally:
             self._leave(line, caller)
 
@@ -87,7 +69,7 @@ class LocalQueueProvider:
         does, CallBroken where the stream was cut. Leaving the context stops the inference."""
         line, caller = self._enter(call, streamed=True)
         try:
-            yield _deltas(caller, line, time.monotonic() + call.timeout_s)
+            yield deltas(caller, line.queue, time.monotonic() + call.timeout_s)
         finally:
             self._leave(line, caller)
 
@@ -102,10 +84,7 @@ class LocalQueueProvider:
         waiting += [caller for line in self._lines.values() for caller in line.callers]
         for caller in waiting:
             caller.fail(CallBroken("this process is stopping; send the request again"))
-        with contextlib.suppress(RedisError, OSError):
-            await self._redis.delete(self._reply_to)
-        await self._redis.aclose()
-        await self._replies.aclose()
+        await self._post.close()
 
     @property
     def batches_under_way(self) -> int:
@@ -123,7 +102,7 @@ class LocalQueueProvider:
         caller.pieces = asyncio.Queue() if streamed else None
         line.join(caller, time.monotonic())
         if self._reader is None:
-            self._reader = asyncio.create_task(self._read(), name="local queue replies")
+            self._reader = asyncio.create_task(self._post.read(self._deliver), name="local queue replies")
         self._pump(line)
         return line, caller
 
@@ -182,24 +161,11 @@ class LocalQueueProvider:
         task.add_done_callback(self._sending.discard)
 
     async def _push(self, batch: str, line: Line, parts: Sequence[Part], deadline: float) -> None:
-        key = _payload_key(batch)
-        kwargs: dict[str, Any] = {
-            "batch": batch,
-            "model": line.model,
-            "task": line.task.value,
-            "reply_to": self._reply_to,
-            "payload": key,
-            "deadline": deadline,
-            "sent": time.time(),
-        }
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.set(key, payload([part.item for part in parts]), ex=int(deadline - time.time()) + PAYLOAD_GRACE_S)
-        pipe.lpush(line.queue, message(batch, line.queue, kwargs))
         try:
-            await pipe.execute()
-        except (RedisError, OSError) as error:
+            await self._post.send(batch, line.queue, line.model, line.task, [part.item for part in parts], deadline)
+        except CallFailed as error:
             for part in parts:
-                part.caller.fail(_unsent(error))
+                part.caller.fail(type(error)(error.message))  # each raises its own
             self._forget(batch)
 
     def _leave(self, line: Line, caller: Caller) -> None:
@@ -212,22 +178,9 @@ class LocalQueueProvider:
                 continue
             alone = all(other.caller.answered.done() for other in sent.parts)
             if not self._closed:
-                self._begin(self._stop(part.batch, part.number, alone=alone))
+                self._begin(self._post.stop(part.batch, part.number, alone=alone))
             if alone:
                 self._forget(part.batch)
-
-    async def _stop(self, batch: str, number: int, *, alone: bool) -> None:
-        """Tells the worker that nobody waits for this item; a batch still queued finds its payload gone."""
-        key = f"pennyroute:stop:{batch}"
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.sadd(key, number)
-        pipe.expire(key, STOP_TTL_S)
-        if alone:
-            pipe.delete(_payload_key(batch))
-        try:
-            await pipe.execute()
-        except (RedisError, OSError) as error:
-            log.info("batch %s runs to its end, Redis cannot be told that nobody waits: %s", batch, error)
 
     def _forget(self, batch: str) -> _Sent | None:
         """The batch is over: answered, unsendable, or nobody listens any more. Later replies are ignored."""
@@ -237,19 +190,6 @@ class LocalQueueProvider:
             del sent.line.under_way[batch]
             self._pump(sent.line)
         return sent
-
-    async def _read(self) -> None:
-        failures = 0
-        while True:
-            try:
-                popped = await self._replies.blpop([self._reply_to], timeout=0)
-                failures = 0
-                if popped:
-                    self._deliver(cast(bytes, popped[1]))
-            except (RedisError, OSError) as error:
-                log.warning("cannot read replies of local workers: %s", error)
-                await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
-                failures += 1
 
     def _deliver(self, packed: bytes) -> None:
         reply = opened_reply(packed)
@@ -264,13 +204,13 @@ class LocalQueueProvider:
     def _hear(self, sent: _Sent, reply: Mapping[str, Any]) -> None:
         """Pieces of answers; those that were pushed twice are heard once."""
         try:
-            for number, text in pieces_of(reply, sent.heard):
+            for number, text in pieces_of(reply, sent.heard, len(sent.parts)):
                 sent.heard += 1
                 sent.parts[number].caller.hear(text)
         except CallBroken as error:
             for part in sent.parts:
                 if part.caller.pieces is not None:
-                    part.caller.fail(error)
+                    part.caller.fail(CallBroken(error.message))
 
     def _answer(self, sent: _Sent, reply: Mapping[str, Any]) -> None:
         timings = reply.get("timings_ms")
@@ -279,55 +219,3 @@ class LocalQueueProvider:
         for part, outcome in zip(sent.parts, outcomes(reply, len(sent.parts)), strict=True):
             part.caller.take(part, outcome)
         self._forget(reply["batch"])
-
-
-async def _deltas(caller: Caller, line: Line, until: float) -> AsyncIterator[Delta]:
-    """`until` is in monotonic seconds. What was said is a beginning of the whole text, or the stream is broken."""
-    assert caller.pieces is not None  # noqa: S101 - made by `stream`
-    said: list[str] = []
-    while True:
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                piece = await caller.pieces.get()
-        except TimeoutError as error:
-            raise _too_late(caller.call, line, said=len(said)) from error
-        if piece is None:
-            break
-        said.append(piece)
-        yield Delta(text=piece)
-    reply = caller.answered.result()
-    yield Delta(text=unsaid(reply, "".join(said)), reply=reply)
-
-
-def _payload_key(batch: str) -> str:
-    return f"pennyroute:payload:{batch}"
-
-
-def _client(redis_url: str) -> Redis:
-    """A pooled connection that Redis closed meanwhile is replaced once. If the first try did arrive, the
-    batch is queued twice: the second run finds it answered, or its reply is ignored."""
-    return Redis.from_url(
-        redis_url,
-        socket_timeout=5.0,
-        socket_connect_timeout=2.0,
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[RedisConnectionError],
-    )
-
-
-def _too_late(call: Call, line: Line, said: int = 0) -> CallFailed:
-    if said:
-        return CallBroken(
-            f"{call.model_id} fell silent after {said} pieces and did not end within {call.timeout_s:g} s; "
-            "its worker may be gone: see /health/ready, or allow more time"
-        )
-    return CallTimedOut(
-        f"{call.model_id} did not answer within {call.timeout_s:g} s; the {line.queue} queue is long "
-        "or its worker is gone: see /health/ready, or allow more time"
-    )
-
-
-def _unsent(error: Exception) -> CallFailed:
-    if isinstance(error, RedisConnectionError | OSError):
-        return CallUnreachable(f"the queue cannot be reached: {error}; check REDIS_URL and that Redis runs")
-    return CallBroken(f"the queue refused the work: {error}")

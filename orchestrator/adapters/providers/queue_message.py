@@ -89,13 +89,13 @@ def opened_reply(packed: bytes) -> Mapping[str, Any] | None:
     return reply if isinstance(reply, dict) and isinstance(reply.get("batch"), str) else None
 
 
-def pieces_of(reply: Mapping[str, Any], heard: int) -> list[tuple[int, str]]:
+def pieces_of(reply: Mapping[str, Any], heard: int, items: int) -> list[tuple[int, str]]:
     """(item, text) of the pieces not `heard` yet: a worker that lost its connection pushes some twice. Raises
     CallBroken where some are missing or nothing can be read."""
     try:
         missing = reply["at"] - heard
-        pieces = [(int(number), str(text)) for number, text in reply["say"]]
-    except (ValueError, TypeError, KeyError) as error:
+        pieces = [(range(items)[number], str(text)) for number, text in reply["say"]]
+    except (ValueError, TypeError, LookupError) as error:
         told = f"a piece of a worker's answer cannot be read ({error!r}); API and workers differ in version"
         raise CallBroken(told) from error
     if missing > 0:
