@@ -19,7 +19,8 @@ from registry.schema import Task
 
 CHAT = frozenset({Task.GENERATE})
 TEXT = frozenset({Task.EMBED, Task.SENTIMENT, Task.TOXICITY, Task.CLASSIFY, Task.RERANK})
-_QUERIED = frozenset({Task.RERANK, Task.DOCUMENT, Task.VISION})  # what to rank by, to ask, to match images with
+# What to rank by, to ask a page, to match images with; how names in a recording are spelled.
+_QUERIED = frozenset({Task.RERANK, Task.DOCUMENT, Task.VISION, Task.TRANSCRIBE})
 _SHAPES = {
     "messages": "a text or chat messages",
     "texts": "a text or a list of texts",

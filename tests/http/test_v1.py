@@ -215,6 +215,15 @@ async def test_a_translation_asks_for_english(api: Api) -> None:
     assert api.house.providers["huggingface"].calls[-1].options.translate is True
 
 
+async def test_a_prompt_and_a_temperature_reach_the_model(api: Api) -> None:
+    asked = {"prompt": "Pennyroute, Dvořák", "temperature": "0.2"}
+    await post(api, "/v1/audio/transcriptions", files=UPLOAD, data=asked)
+    call = api.house.providers["huggingface"].calls[-1]
+    assert (call.query, call.options.temperature) == ("Pennyroute, Dvořák", 0.2)
+    told = await post(api, "/v1/audio/transcriptions", 422, files=UPLOAD, data={"temperature": "warm"})
+    assert told["error"]["message"] == "temperature is a number, got 'warm'."
+
+
 async def test_a_format_that_is_not_one_is_refused(api: Api) -> None:
     told = await post(api, "/v1/audio/transcriptions", 422, files=UPLOAD, data={"response_format": "docx"})
     assert told["error"]["message"].endswith("got 'docx'.")

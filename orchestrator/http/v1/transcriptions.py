@@ -36,6 +36,8 @@ _FORM: dict[str, Any] = {
                         "file": {"type": "string", "format": "binary"},
                         "model": {"type": "string", "default": "auto"},
                         "language": {"type": "string"},
+                        "prompt": {"type": "string", "description": "how names are spelled"},
+                        "temperature": {"type": "number"},
                         "response_format": {"type": "string", "enum": list(FORMATS)},
                         "timestamp_granularities[]": {"type": "string", "enum": ["segment", "word"]},
                     },
@@ -65,6 +67,7 @@ async def _heard(request: Request, state: State, *, translate: bool) -> Response
     async with request.form(max_files=1, max_fields=16, max_part_size=MAX_MEDIA_BYTES) as form:
         media, asked = await upload(form), _options(form)
         model, shape = str(form.get("model") or "auto"), str(form.get("response_format") or "json")
+        prompt = form.get("prompt") or None
     if shape not in FORMATS:
         raise InvalidInput(f"response_format is one of {', '.join(FORMATS)}; got {shape!r}.", field="response_format")
     with permit(state):
@@ -75,6 +78,7 @@ async def _heard(request: Request, state: State, *, translate: bool) -> Response
             options={**asked, "translate": translate},
             task=Task.TRANSCRIBE,
             input=[],
+            query=prompt,
             model=model,
         )
     return _written(answer, shape, "translate" if translate else "transcribe")
@@ -84,7 +88,20 @@ def _options(form: FormData) -> dict[str, Any]:
     fine = [
         str(each) for each in (*form.getlist("timestamp_granularities[]"), *form.getlist("timestamp_granularities"))
     ]
-    return {"language": form.get("language") or None, "timestamps": "word" if "word" in fine else "segment"}
+    return {
+        "language": form.get("language") or None,
+        "temperature": _number(form.get("temperature")),
+        "timestamps": "word" if "word" in fine else "segment",
+    }
+
+
+def _number(told: object) -> float | None:
+    if told in (None, ""):
+        return None
+    try:
+        return float(str(told))
+    except ValueError as error:
+        raise InvalidInput(f"temperature is a number, got {told!r}.", field="temperature") from error
 
 
 def _written(answer: Answer, shape: str, task: str) -> Response:
