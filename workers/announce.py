@@ -91,5 +91,7 @@ class Announcer:
                 self.announce()
             except RedisError as error:
                 log.warning("cannot announce this worker: %s", error)
+            except Exception:  # a worker that stops announcing is taken for dead, however well it works
+                log.exception("this turn's announcement is left out")
             if self._stopped.wait(EVERY_S):
                 return

@@ -65,7 +65,7 @@ class Measured:
         self.errors[code] += items
 
     def told(self) -> dict[str, Any]:
-        """As it is announced."""
+        """As it is announced. Another thread may be counting meanwhile: dict() copies in one step."""
         return {
             "loads": self.loads,
             "load_ms": self.load_ms,
@@ -73,7 +73,7 @@ class Measured:
             "queue_wait_ms": self.queue_wait.value,
             "batch_items": self.batch_items.value,
             "tokens_per_s": self.tokens_per_s.value,
-            "errors": {code.value: count for code, count in sorted(self.errors.items())},
+            "errors": {code.value: count for code, count in sorted(dict(self.errors).items())},
         }
 
 
