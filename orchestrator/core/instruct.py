@@ -64,7 +64,9 @@ def classified(reply: Reply, request: Request) -> Reply | None:
         data = [_read(each, request) for each in found]
     except (ValueError, KeyError, TypeError):
         return None
-    return replace(reply, text=None, data=data) if len(data) == len(request.texts) else None
+    if len(data) != len(request.texts):
+        return None
+    return replace(reply, text=None, data=data, notes={**reply.notes, "calibrated": False})
 
 
 def _read(found: Mapping[str, Any], request: Request) -> dict[str, Any]:

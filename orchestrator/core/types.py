@@ -182,6 +182,9 @@ class Reply:
     provider_request_id: str | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     mean_logprob: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What a local model says of how it answered: `truncated` (texts it read only in part), `dropped_turns` (the
+    oldest, which its context did not hold), `calibrated` (whether its scores are probabilities that were measured)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,6 +39,8 @@ def answer_body(answer: Answer, stored_ids: Sequence[UUID] = ()) -> dict[str, An
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in reply.tool_calls
         ]
+    if reply.notes:
+        body["notes"] = dict(reply.notes)
     if stored_ids:
         body["stored_ids"] = [str(stored) for stored in stored_ids]
     return body

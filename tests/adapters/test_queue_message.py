@@ -7,8 +7,8 @@ from uuid import UUID
 
 import msgpack
 
-from orchestrator.adapters.providers.queue_message import packed_item
-from orchestrator.core.types import Call, Message, Options
+from orchestrator.adapters.providers.queue_message import outcomes, packed_item
+from orchestrator.core.types import Call, Message, Options, Reply
 from registry.schema import Task
 
 
@@ -32,3 +32,13 @@ def test_only_what_was_asked_for_travels() -> None:
 
 def test_greedy_and_a_seed_of_zero_travel_too() -> None:
     assert options(temperature=0.0, seed=0) == {"temperature": 0.0, "seed": 0, "max_tokens": 64}
+
+
+def test_what_a_worker_says_of_how_it_answered_is_kept_and_nothing_else() -> None:
+    cut = {"ok": {"results": [{"label": "a"}], "truncated": 2, "calibrated": False, "secret": 1}}
+    whole = {"ok": {"results": [{"label": "a"}], "truncated": 0, "calibrated": True}}
+    first, second = outcomes({"model": "m", "timings_ms": {}, "results": [cut, whole]}, 2)
+    assert isinstance(first, Reply)
+    assert isinstance(second, Reply)
+    assert first.notes == {"truncated": 2, "calibrated": False}
+    assert second.notes == {"calibrated": True}

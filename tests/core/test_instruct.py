@@ -60,6 +60,7 @@ def test_an_answer_is_read_as_a_classifiers() -> None:
     assert read is not None
     assert read.text is None
     assert read.data == [{"label": "bug", "score": 0.9, "scores": {"billing": pytest.approx(0.1), "bug": 0.9}}]
+    assert read.notes == {"calibrated": False}
 
 
 def test_every_label_alone_is_read_with_its_own_number() -> None:

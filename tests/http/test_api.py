@@ -123,6 +123,14 @@ async def test_a_budget_known_to_be_spent_is_told_before_the_stream(tmp_path: Pa
     assert (response.status_code, response.json()["code"]) == (402, "budget_exceeded")
 
 
+async def test_what_a_model_says_of_how_it_answered_is_told(tmp_path: Path) -> None:
+    async with open_api(build(local=reply(notes={"dropped_turns": 2})), tmp_path) as api:
+        answer = (await api.route({"input": "Hi!", "model": LOCAL})).json()
+        other = (await api.route({"input": "Hi!", "model": PREMIUM})).json()
+    assert answer["notes"] == {"dropped_turns": 2}
+    assert "notes" not in other
+
+
 # -- files ------------------------------------------------------------------------------------------
 
 

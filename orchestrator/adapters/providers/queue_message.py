@@ -20,6 +20,7 @@ from orchestrator.core.types import Call, FinishReason, Options, Reply
 from registry.schema import Task, Usage
 
 INFER_TASK = "pennyroute.infer"
+NOTES = ("truncated", "dropped_turns", "calibrated")
 _TOLD = tuple(name for name in Options.__dataclass_fields__ if name not in ("tools", "tool_choice", "max_tokens"))
 
 
@@ -147,6 +148,7 @@ def _outcome(result: Mapping[str, Any], reply: Mapping[str, Any]) -> Reply | Cal
         finish_reason=FinishReason(found.get("finish_reason", "stop")),
         timings_ms=reply["timings_ms"],
         mean_logprob=found.get("mean_logprob"),
+        notes={name: found[name] for name in NOTES if found.get(name) not in (None, 0) or found.get(name) is False},
     )
 
 

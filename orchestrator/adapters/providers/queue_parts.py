@@ -57,7 +57,17 @@ def joined(call: Call, replies: Sequence[Reply], texts: Sequence[int]) -> Reply:
         input_tokens=sum(reply.usage.input_tokens for reply in replies),
         output_tokens=sum(reply.usage.output_tokens for reply in replies),
     )
-    return Reply(usage=usage, data=_joined_data(call, replies, texts), timings_ms=_joined_timings(replies))
+    data, notes = _joined_data(call, replies, texts), _joined_notes(replies)
+    return Reply(usage=usage, data=data, timings_ms=_joined_timings(replies), notes=notes)
+
+
+def _joined_notes(replies: Sequence[Reply]) -> dict[str, Any]:
+    """Counts add up; what is said of one part's scores holds for all."""
+    notes: dict[str, Any] = {}
+    for reply in replies:
+        for name, told in reply.notes.items():
+            notes[name] = told if isinstance(told, bool) else notes.get(name, 0) + told
+    return notes
 
 
 def _joined_data(call: Call, replies: Sequence[Reply], texts: Sequence[int]) -> Any:
