@@ -14,7 +14,8 @@ from pennyroute.errors import InvalidAnswer
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """One answer. `output` is the text of a generate, else the task's own JSON; `why` tells the plan and each
-    attempt; `parsed` is the validated instance (or plain JSON) when a schema was given."""
+    attempt; `notes` what a local model says of how it answered (`truncated`, `dropped_turns`, `calibrated`); `parsed` is
+    the validated instance (or plain JSON) when a schema was given."""
 
     id: str
     task: str
@@ -30,6 +31,7 @@ class Answer:
     usage: Mapping[str, int] | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     stored_ids: tuple[str, ...] = ()
+    notes: Mapping[str, Any] | None = None
     parsed: Any = None
 
 
