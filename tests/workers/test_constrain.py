@@ -57,6 +57,12 @@ FOLLOWED: dict[str, dict[str, Any]] = {
         "properties": {"größe": {"enum": ["klein", "groß"]}, "色": {"const": "赤🟥"}, 'a"b\\c': {"type": "boolean"}},
         "required": ["größe", "色", 'a"b\\c'],
     },
+    "names and values with odd characters": {
+        "type": "object",
+        "properties": {"\x7f\x97": {"enum": ["q\x7f&\x00", "\ud800", "/", "\u2028"]}, "": {"const": "\x9f\\"}},
+        "required": ["\x7f\x97", ""],
+        "additionalProperties": False,
+    },
     "an enum of everything": {"enum": [None, True, 1.5, "x", [1, {"a": "é"}], {"b": []}]},
     "an enum narrowed by its neighbours": {"enum": ["a", "bb", 3, 4], "type": "string", "minLength": 2},
     "an enum of many values": {"enum": [f"wert é{number}" for number in range(80)]},

@@ -261,5 +261,5 @@ def share(total: float, needs: Sequence[tuple[float, float, float]]) -> list[int
 
 
 def _literal(text: str) -> str:
-    """A Lark string of exactly this text."""
-    return json.dumps(text, ensure_ascii=False)
+    """Exactly this text, as a Lark string or, where Lark's lexer would stop at U+007F, as a regex."""
+    return f"/{escaped(text)}/" if "\x7f" in text else json.dumps(text, ensure_ascii=False)
