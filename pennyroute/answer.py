@@ -14,7 +14,7 @@ from pennyroute.errors import InvalidAnswer
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """One answer. `output` is the text of a generate, else the task's own JSON; `why` tells the plan and each
-    attempt; `notes` what a local model says of how it answered (`truncated`, `dropped_turns`, `calibrated`); `parsed` is
+    attempt; `notes` what a local model says of how it answered (truncated, dropped_turns, calibrated); `parsed` is
     the validated instance (or plain JSON) when a schema was given."""
 
     id: str

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from registry.schema import Card
-from registry.weights import placed, verify
+from registry.weights import verify
 from workers.listening.recording import RATE_HZ, Recording
 from workers.listening.speech import BLOCK_S, chunks, speech_parts
 from workers.listening.transcript import TEMPERATURES, Transcript, Wish, transcribe
@@ -35,7 +35,7 @@ def load(card: Card, machine: Machine) -> Listener:
     """
     from faster_whisper import WhisperModel  # noqa: PLC0415 - 60 MB that only a worker for recordings pays for
 
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     if found is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     if not (found.folder / "tokenizer.json").is_file():  # faster-whisper would fetch some other model's

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from registry.schema import Card
-from registry.weights import placed, verify
+from registry.weights import verify
 from workers.images import refused
 from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
 from workers.pages import pages
@@ -26,7 +26,7 @@ def load(card: Card, machine: Machine) -> Donut:
     """Raises WorkerError, DamagedWeights."""
     from workers.donut import open_donut  # noqa: PLC0415 - torch: 300 MB that only a worker for documents pays for
 
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     if found is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     safe = [*found.folder.glob("*.safetensors")]

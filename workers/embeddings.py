@@ -13,7 +13,6 @@ from typing import cast
 import numpy as np
 
 from registry.schema import Card, Prefixes, Task
-from registry.weights import placed
 from workers.encoder.inputs import (
     each_item,
     flag,
@@ -161,7 +160,7 @@ def _pooling(card: Card, machine: Machine) -> Pooling:
     """The card's, else what the model's own 1_Pooling/config.json says. Raises WorkerError `invalid_config`."""
     if card.pooling is not None:
         return card.pooling
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     file = found.folder / "1_Pooling" / "config.json" if found else None
     if file is not None and file.is_file():
         said = json.loads(file.read_text(encoding="utf-8"))

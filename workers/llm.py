@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.schema import Card, Engine
-from registry.weights import DamagedWeights, Placed, placed, verify
+from registry.weights import DamagedWeights, Placed, verify
 from workers.generate.asked import read, safer
 from workers.generate.prompt import fitted
 from workers.generate.writer import Job, Writer, Written
@@ -28,7 +28,7 @@ SCHEMA_SHARE = 2  # what a schema constrains must end: at most half of the conte
 def load(card: Card, machine: Machine) -> Writer:
     """Raises WorkerError: `model_not_found` without weights, `model_load_failed` for damaged ones, `invalid_config`
     for a form of weights that no engine here reads."""
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     if found is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     try:

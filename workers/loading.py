@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from registry.schema import Card
-from registry.weights import need, placed
+from registry.weights import need
 from workers import memory
 from workers.device import CPU
 from workers.modality import Code, Machine, Modality, WorkerError
@@ -31,9 +30,9 @@ def loaded_on(device: str, card: Card, modality: Modality, machine: Machine) -> 
     return _load(card, modality, replace(machine, device=CPU)), CPU
 
 
-def stated_bytes(card: Card, models_dir: Path) -> int:
+def stated_bytes(card: Card, machine: Machine) -> int:
     """What the card says or the files' size tells; 0 where nothing does: then the load itself shows it."""
-    found = placed(card, models_dir)
+    found = machine.placed(card)
     variant = found.variant if found else next(iter(card.variants), None)
     needed = need(card, variant, found.folder if found and card.package is None else None)
     return needed.bytes if needed else 0

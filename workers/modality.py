@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from registry.schema import Card, Task
+from registry.weights import Placed, placed
 
 
 class Code(StrEnum):
@@ -108,12 +109,18 @@ class Batch:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     """What a load may use: the folder for downloaded and built weights, threads per inference, and the device
-    (`cpu` or `cuda`). `allow_pickle`: weights that can run code when read are accepted."""
+    (`cpu` or `cuda`). `allow_pickle`: weights that can run code when read are accepted. `memory_bytes` is what this
+    worker may keep in all (None: unknown): of several variants of a model the best that fits is taken."""
 
     models_dir: Path
     threads: int = 1
     device: str = "cpu"
     allow_pickle: bool = False
+    memory_bytes: int | None = None
+
+    def placed(self, card: Card) -> Placed | None:
+        """Where the weights of this card lie; None where they are not here."""
+        return placed(card, self.models_dir, available_memory_bytes=self.memory_bytes)
 
 
 Result = Mapping[str, Any]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from registry.engines import Engine, lacking
 from registry.schema import Card
-from registry.weights import Placed, placed, verify
+from registry.weights import Placed, verify
 from workers.modality import Batch, Code, Item, Machine, Picture, Result, WorkerError
 from workers.pages import pages
 
@@ -23,7 +23,7 @@ def load(card: Card, machine: Machine) -> Any:
 
     Raises WorkerError, DamagedWeights.
     """
-    here = placed(card, machine.models_dir)
+    here = machine.placed(card)
     if here is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     verify(card, here.folder)

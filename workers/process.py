@@ -52,6 +52,7 @@ def work(
             threads=settings.threads,
             device=device,
             allow_pickle=settings.allow_pickle,
+            memory_bytes=settings.memory_bytes,
         ),
         Limits(models=settings.max_models, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s),
         watchdog=watchdog,

@@ -206,7 +206,7 @@ class Residency:
 
     def _needed(self, card: Card) -> int:
         """Bytes a load is expected to take: measured before, said by the card, or made from the files' size."""
-        return self._needs.get(card.id) or stated_bytes(card, self._machine.models_dir)
+        return self._needs.get(card.id) or stated_bytes(card, self._machine)
 
     def _refuse_what_cannot_fit(self, card: Card, needed: int) -> None:
         if needed > self._limits.memory_bytes - self._floor():

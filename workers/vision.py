@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from registry.schema import Card
-from registry.weights import placed, verify
+from registry.weights import verify
 from workers.images import opened, refused
 from workers.modality import Batch, Code, Item, Machine, Result, WorkerError
 from workers.seeing.clip import Clip, Vectors, open_clip
@@ -48,7 +48,7 @@ class _Asked:
 
 def load(card: Card, machine: Machine) -> Clip:
     """CLIP's towers on the card's own weights, run once. Raises WorkerError, DamagedWeights."""
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     if found is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     verify(card, found.folder)

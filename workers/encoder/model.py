@@ -12,7 +12,7 @@ import numpy as np
 
 from registry.engines import Engine, lacking
 from registry.schema import Card
-from registry.weights import Placed, placed, verify
+from registry.weights import Placed, verify
 from registry.weights.errors import WeightsError
 from workers.encoder.architecture import Head, UnsupportedModel, read_architecture
 from workers.encoder.pooling import Floats, Ids
@@ -56,7 +56,7 @@ def open_model(card: Card, machine: Machine, head: Head) -> Model:
     ONNX Runtime runs it where a graph can be written or was exported, else transformers. Raises WorkerError
     `model_not_found`, `model_load_failed` (damaged files) or `invalid_config` (cannot be run here).
     """
-    found = placed(card, machine.models_dir)
+    found = machine.placed(card)
     if found is None:
         raise WorkerError(Code.MODEL_NOT_FOUND, f"the weights of {card.id} are not on this machine")
     try:
