@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cli.classify_files import Journal, Result, Skipped, Source, files_of, read
-from orchestrator.cli.screen import AsJson, note, screen, show_json, table
+from orchestrator.cli.screen import AsJson, note, progress_bar, screen, show_json, table
 from orchestrator.cli.server import DataDir, Key, Url, connect
 from orchestrator.core.errors import InvalidInput
 from pennyroute import Pennyroute, PennyrouteError
@@ -82,7 +80,7 @@ def _classified(
 ) -> list[Result]:
     """In the order of the sources; those that the journal has are not asked again."""
     waiting = [source for source in sources if (source.path, source.sha256) not in journal.done]
-    with _bar() as bar:
+    with progress_bar() as bar:
         task = bar.add_task("classifying", total=len(sources), completed=len(sources) - len(waiting))
         for group in _groups(waiting):
             journal.add(_judged(client, group, model=model, labels=labels, multi_label=multi_label))
@@ -125,17 +123,6 @@ def _judged(
 
 def _groups(sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
     yield from (sources[start : start + _AT_ONCE] for start in range(0, len(sources), _AT_ONCE))
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(found: Sequence[Result], skipped: Sequence[Skipped], output: Path) -> None:

@@ -11,12 +11,10 @@ from statistics import fmean
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cli.bench_figures import Figures, figures
 from orchestrator.cli.models_bench_plot import write_png
-from orchestrator.cli.screen import AsJson, megabytes, milliseconds, money, note, screen, show_json, table
+from orchestrator.cli.screen import AsJson, megabytes, milliseconds, money, note, progress_bar, screen, show_json, table
 from orchestrator.cli.server import DataDir, Key, Url, connect
 from orchestrator.core.errors import InvalidInput
 from pennyroute import Pennyroute, PennyrouteError
@@ -106,7 +104,7 @@ def _run(client: Pennyroute, model: str, files: Sequence[Mapping[str, str]], cha
     took: list[float] = []
     cost, names = 0, {words: label for label, words in LABELS.items()}
     _ask(client, model, files[0], characters)  # its weights are loaded before anything is timed
-    with _bar() as bar:
+    with progress_bar() as bar:
         for file in bar.track(files, description=model):
             started = time.perf_counter()
             answer = _ask(client, model, file, characters)
@@ -145,17 +143,6 @@ def _how(about: Mapping[str, Any]) -> str:
     if "generate" in about["tasks"]:
         return "instruction"
     return "similarity" if "embed" in about["tasks"] else "entailment"
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _show(found: Sequence[Bench], files: Sequence[Mapping[str, str]]) -> None:
