@@ -37,7 +37,7 @@ def audit_command(
     columns = ("at (UTC)", "deed", "model", "variant", "size", "who", "detail")
     screen().print(table(columns, rows, right=("size",)))
     if not found:
-        note(f"nothing was done with weights in {folder} yet")
+        note(f"nothing was done with weights {f'of {model} ' if model else ''}in {folder} yet")
 
 
 def _row(entry: dict[str, Any]) -> tuple[object, ...]:

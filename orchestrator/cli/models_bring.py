@@ -19,6 +19,7 @@ from orchestrator.cli.models_local import (
 )
 from orchestrator.cli.screen import AsJson, note, show_json
 from orchestrator.cli.server import DataDir
+from orchestrator.core.errors import InvalidInput
 from registry import weights
 from registry.load import load
 
@@ -45,12 +46,22 @@ def import_command(
     ```
     """
     with told():
-        card = load().get(model_id or folder.absolute().name)
+        card = load().get(model_id or _named_by(folder.expanduser().absolute()))
         chosen = named_variant(card, variant)
         here = weights.bring(
             card, folder.expanduser(), models_folder(data_dir), variant=chosen, link=link, allow_pickle=allow_pickle
         )
     tell_placed(card, here, as_json=as_json)
+
+
+def _named_by(folder: Path) -> str:
+    """The folder's name, where it is a model's. Raises MissingWeights, InvalidInput."""
+    if not folder.is_dir():
+        raise weights.MissingWeights(f"{folder} is no folder; name the one that holds the files")
+    registry = load()
+    if folder.name not in registry.cards and folder.name not in registry.by_alias:
+        raise InvalidInput(f"{folder.name!r} is no model's id; say whose files these are: models import {folder} ID")
+    return folder.name
 
 
 def remove_command(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from orchestrator.cli.models_local import engine_lack, has_hub, likely_variant, models_folder
+from orchestrator.cli.models_local import engine_lack, has_hub, likely_variant, models_folder, told
 from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.house import available_memory_bytes
@@ -72,7 +72,8 @@ def doctor_command(
     ```
     """
     registry = load()
-    chosen = [registry.get(each) for each in model_ids] if model_ids else list(registry.cards.values())
+    with told():
+        chosen = [registry.get(each) for each in model_ids] if model_ids else list(registry.cards.values())
     cards = [card for card in chosen if (task is None or task in card.tasks) and (tier is None or card.tier is tier)]
     live = _live(url, key, data_dir)
     settings, folder = load_settings(), models_folder(data_dir)

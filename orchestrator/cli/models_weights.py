@@ -117,6 +117,8 @@ def verify_command(
 ) -> None:
     """Read every file of weights again and compare it with what was recorded. Exits 1 when one differs.
 
+    Of weights that were put into the folder by hand nothing was recorded: `models import` records their hashes.
+
     **Examples**
 
     ```text
@@ -193,7 +195,9 @@ def _verified(card: Card, folder: Path, *, allow_pickle: bool, silent: bool) -> 
                 error = found
         weights.audit(folder, "verify", card.id, here.variant.name if here.variant else None, detail=_outcome(error))
         if not silent:
-            words = str(error) if error else f"{card.id} {here.variant.name if here.variant else ''} is as recorded"
+            words = (
+                str(error) if error else f"{card.id} {here.variant.name if here.variant else ''} {_held_to(card, here)}"
+            )
             screen().print(yes_no(error is None), words, soft_wrap=True, highlight=False)
         yield {
             **placed_facts(card, here),
@@ -207,6 +211,14 @@ def _all_here(card: Card, folder: Path) -> Sequence[weights.Placed]:
         return weights.every_placed(card, folder)
     packaged = weights.placed(card, folder)
     return [packaged] if packaged else []
+
+
+def _held_to(card: Card, here: weights.Placed) -> str:
+    """What the hashes were compared with: where nothing names any, the files alone were judged."""
+    named = card.package is not None or bool(here.variant and here.variant.sha256)
+    if named or weights.manifest_of(here.folder) is not None:
+        return "is as recorded"
+    return "has whole files; put there by hand, no hashes are recorded to hold them to"
 
 
 def _outcome(error: weights.WeightsError | None) -> str:

@@ -192,6 +192,37 @@ def test_weights_brought_by_hand_are_taken_in_under_the_folders_name(cli: Cli, n
     assert other.stderr.startswith("Error (weights_missing) ")
 
 
+def test_an_import_says_which_folder_is_missing_and_whose_files_it_cannot_tell(cli: Cli, no_settings: Path) -> None:
+    gone = cli("models", "import", str(no_settings / BGE))
+    assert (
+        gone.stderr == f"Error (weights_missing) {no_settings / BGE} is no folder; name the one that holds the files\n"
+    )
+    (no_settings / "stick").mkdir()
+    unnamed = cli("models", "import", str(no_settings / "stick"))
+    assert unnamed.stderr == (
+        "Error (invalid_input) 'stick' is no model's id; say whose files these are: "
+        f"models import {no_settings / 'stick'} ID\n"
+    )
+
+
+def test_verify_does_not_claim_a_record_of_files_that_were_put_there(cli: Cli, no_settings: Path) -> None:
+    folder = no_settings / "data" / "models" / BGE
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(files.safetensors())
+    (folder / "config.json").write_text("{}")
+    shown = cli("models", "verify", BGE)
+    assert shown.exit_code == 0
+    assert shown.stdout.split("fp32 ")[1] == (
+        "has whole files; put there by hand, no hashes are recorded to hold them to\n"
+    )
+
+
+def test_the_audit_of_one_model_speaks_of_that_model_alone(cli: Cli, filled: Hub) -> None:
+    cli("models", "download", BGE)
+    shown = cli("models", "audit", "--model", "donut").stdout
+    assert "nothing was done with weights of donut in " in " ".join(shown.split())
+
+
 def test_a_scan_finds_what_is_on_disk_and_in_the_librarys_cache(cli: Cli, filled: Hub, no_settings: Path) -> None:
     cli("models", "download", BGE)
     found = told(cli, "scan")
@@ -259,6 +290,13 @@ def test_the_doctor_says_of_every_card_what_would_make_it_available(cli: Cli) ->
     shown = cli("models", "doctor", "--task", "sentiment").stdout
     assert "pennyroute models download distilbert-sst2" in shown
     assert "workers were not looked at" in shown
+
+
+def test_the_doctor_tells_a_mistyped_model_in_one_line(cli: Cli) -> None:
+    shown = cli("models", "doctor", "bge-small-en")
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error (model_not_found) No model 'bge-small-en' in the registry")
+    assert len(shown.stderr.splitlines()) == 1
 
 
 def test_the_doctor_counts_a_downloaded_model_as_available(cli: Cli, filled: Hub) -> None:
