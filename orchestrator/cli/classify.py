@@ -35,7 +35,8 @@ def classify_command(
     """Classify files by labels you choose, without training, with a model of this machine or a named one.
 
     Three ways behind one command, chosen by `--model`: entailment (mdeberta-mnli-xnli), similarity of embeddings
-    (minilm-l6-builtin), or any language model that is told how. Interrupted, the same command goes on.
+    (minilm-l6-builtin), or any language model that is told how. Interrupted, the same command goes on. Exits 1 when a
+    file could not be classified.
 
     **Examples**
 
@@ -54,10 +55,14 @@ def classify_command(
     with connect(url, key, data_dir) as client:
         found = _classified(client, sources, journal, model=model, labels=chosen, multi_label=multi_label)
     journal.finish(found, skipped)
+    failed = sum(each.error is not None for each in found)
     if as_json:
-        show_json({"output": str(output), "counts": Counter(each.label for each in found if each.label)})
-        return
-    _show(found, skipped, output)
+        counts = Counter(each.label for each in found if each.label)
+        show_json({"output": str(output), "counts": counts, "failed": failed, "skipped": len(skipped)})
+    else:
+        _show(found, skipped, output)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _labels(told: str) -> list[str]:

@@ -96,10 +96,11 @@ class Journal:
 
     def resume(self) -> None:
         """Reads what an earlier run left. Raises InvalidInput where that run asked something else."""
-        if not self._part.exists():
-            self._append({"asked": self._asked})
+        text = self._part.read_text("utf-8") if self._part.exists() else ""
+        lines = text.splitlines()
+        if len(lines) < 2:
+            self.forget()  # nothing was judged yet: there is nothing to go on with
             return
-        lines = self._part.read_text("utf-8").splitlines()
         head = _line(lines[0]) if lines else None
         if head is None or head.get("asked") != self._asked:
             raise InvalidInput(
@@ -112,11 +113,15 @@ class Journal:
             if told is not None and told.get("error") is None:
                 result = Result(**told)
                 self.done[result.path, result.sha256] = result
+        if not text.endswith("\n"):
+            self._append_text("\n")
 
     def forget(self) -> None:
         self._part.unlink(missing_ok=True)
 
     def add(self, results: Sequence[Result]) -> None:
+        if not self._part.exists():
+            self._append({"asked": self._asked})
         for result in results:
             self.done[result.path, result.sha256] = result
             self._append(asdict(result))
@@ -139,9 +144,12 @@ class Journal:
         self.forget()
 
     def _append(self, value: Mapping[str, Any]) -> None:
+        self._append_text(json.dumps(value, ensure_ascii=False) + "\n")
+
+    def _append_text(self, text: str) -> None:
         self._part.parent.mkdir(parents=True, exist_ok=True)
         with self._part.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+            file.write(text)
 
 
 def _line(text: str) -> dict[str, Any] | None:

@@ -64,12 +64,22 @@ def test_a_cut_run_goes_on_with_what_it_has(tmp_path: Path) -> None:
     second = Journal(tmp_path / "out.json", ASKED)
     second.resume()
     assert list(second.done) == [("a", "d" * 64)]
+    second.add([result("c")])
+    third = Journal(tmp_path / "out.json", ASKED)
+    third.resume()
+    assert list(third.done) == [("a", "d" * 64), ("c", "d" * 64)]
 
 
 def test_the_beginning_of_another_question_is_not_taken_for_this_one(tmp_path: Path) -> None:
-    Journal(tmp_path / "out.json", ASKED).resume()
+    Journal(tmp_path / "out.json", ASKED).add([result("a")])
     with pytest.raises(InvalidInput, match="other labels or another model"):
         Journal(tmp_path / "out.json", ASKED | {"labels": ["a", "b"]}).resume()
+
+
+def test_a_run_that_judged_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "out.json.part").write_text(json.dumps({"asked": ASKED | {"model": "no-such-model"}}) + "\n")
+    Journal(tmp_path / "out.json", ASKED).resume()
+    assert not (tmp_path / "out.json.part").exists()
 
 
 def test_the_whole_is_one_file_and_the_journal_goes(tmp_path: Path) -> None:
@@ -111,3 +121,12 @@ def test_files_are_classified_by_the_running_api_and_asked_once(house_cli: Cli, 
     assert [each["label"] for each in whole["files"]] == ["software error", "payment and money"]
     assert whole["skipped"][0]["why"] == "not a text"
     assert "2 classified, 0 failed, 1 skipped" in told.stdout
+
+
+def test_a_model_that_cannot_classify_fails_the_command_and_leaves_no_beginning(house_cli: Cli, tmp_path: Path) -> None:
+    written(tmp_path / "in", note="Some words.")
+    words = ("classify", "-i", str(tmp_path / "in"), "-l", "a,b", "-o", str(tmp_path / "out.json"))
+    told = house_cli(*words, "--model", "vader", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["failed"]) == (1, 1)
+    assert house_cli(*words, "--model", "no-such-model").exit_code == 1
+    assert house_cli(*words, "--model", "minilm-l6-builtin").exit_code == 0
