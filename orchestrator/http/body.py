@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -62,6 +63,14 @@ def plain_json(value: Any) -> Any:
 
 
 Json = Annotated[dict[str, Any], AfterValidator(plain_json)]
+
+# OpenAI's "string or array of strings". One shape within, so that an error names what is wrong and not what else it
+# could have been.
+Texts = Annotated[
+    Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class Strict(BaseModel):

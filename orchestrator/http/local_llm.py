@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from orchestrator.core.errors import PennyrouteError
+from orchestrator.core.errors import InvalidInput, PennyrouteError
 from orchestrator.core.types import Answer, Caller, Strategy
 from orchestrator.http.answer import answer_headers, json_response
 from orchestrator.http.auth import authenticate
@@ -49,7 +49,10 @@ async def post_generate(request: Request, state: AppState) -> Response:
     """Answers one prompt: success, data (text, or a value that keeps the schema), error, model_used,
     inference_time_ms."""
     key = await authenticate(state.deps, request)
-    body = parse(GenerateBody, await request.body())
+    try:
+        body = parse(GenerateBody, await request.body())
+    except InvalidInput as error:
+        return _refused(error)
     return await _told(state, key.caller, body, body.prompt)
 
 
@@ -57,7 +60,10 @@ async def post_generate(request: Request, state: AppState) -> Response:
 async def post_chat(request: Request, state: AppState) -> Response:
     """The same for a conversation."""
     key = await authenticate(state.deps, request)
-    body = parse(ChatBody, await request.body())
+    try:
+        body = parse(ChatBody, await request.body())
+    except InvalidInput as error:
+        return _refused(error)
     return await _told(state, key.caller, body, body.messages)
 
 
@@ -91,7 +97,11 @@ async def _told(state: State, caller: Caller, body: _Asked, given: str | list[Me
             )
         return json_response(_answer(answer, body.json_schema is not None), headers=answer_headers(answer))
     except PennyrouteError as error:
-        return json_response(_failure(error.message, None, 0.0, error.code), status_of(error))
+        return _refused(error)
+
+
+def _refused(error: PennyrouteError) -> Response:
+    return json_response(_failure(error.message, None, 0.0, error.code), status_of(error))
 
 
 def _answer(answer: Answer, structured: bool) -> dict[str, Any]:

@@ -90,6 +90,24 @@ async def test_token_ids_are_refused_in_openais_error_shape(api: Api, given: Any
     assert "token ids belong to one model's tokenizer" in told["error"]["message"]
 
 
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        (["t"] * 2_049, "input", "List should have at most 2048 items after validation, not 2049"),
+        (["t", {"type": "image_url"}], "input.1", "Input should be a valid string; got {'type': 'image_url'}"),
+        ([], "input", "List should have at least 1 item"),
+        ({"text": "t"}, "input", "Input should be a valid"),
+    ],
+)
+async def test_a_wrong_list_of_texts_is_told_by_what_is_wrong_with_it(
+    api: Api, path: str, given: Any, field: str, said: str
+) -> None:
+    told = await post(api, path, 422, json={"input": given})
+    assert told["error"]["param"] == field
+    assert said in told["error"]["message"]
+
+
 async def test_an_unknown_model_is_a_404_in_openais_shape(api: Api) -> None:
     told = await post(api, "/v1/embeddings", 404, json={"input": "tea", "model": "text-embedding-3-small"})
     assert (told["error"]["type"], told["error"]["code"]) == ("not_found_error", "model_not_found")
@@ -161,6 +179,12 @@ async def test_ocr_of_a_pdf_answers_the_pages_asked_for(api: Api) -> None:
     address = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.7").decode()
     told = await post(api, "/v1/ocr", json={"document": {"document_url": address}, "pages": [1, 7]})
     assert [page["index"] for page in told["pages"]] == [1]
+
+
+async def test_ocr_of_pages_that_are_not_there_is_refused(api: Api) -> None:
+    address = "data:application/pdf;base64," + base64.b64encode(b"%PDF-1.7").decode()
+    told = await post(api, "/v1/ocr", 422, json={"document": {"document_url": address}, "pages": [2, 7]})
+    assert told["error"]["message"] == "pages: the document has 2, counted from 0; got [2, 7]."
 
 
 async def test_ocr_takes_an_upload(api: Api) -> None:
@@ -258,6 +282,13 @@ async def test_without_a_local_model_the_failure_has_the_same_shape(tmp_path: Pa
         told = await post(api, "/api/local-llm/generate", 503, json={"prompt": "Hello"})
     assert (told["success"], told["data"], told["code"]) == (False, None, "no_model_available")
     assert "llama-3.2-1b-instruct is away; fetch it" in told["error"]
+
+
+@pytest.mark.parametrize(("path", "field"), [("generate", "prompt"), ("chat", "messages")])
+async def test_a_wrong_request_has_the_same_shape(api: Api, path: str, field: str) -> None:
+    told = await post(api, f"/api/local-llm/{path}", 422, json={})
+    assert (told["success"], told["data"], told["code"]) == (False, None, "invalid_input")
+    assert told["error"].startswith(f"{field}: this field is missing")
 
 
 async def test_the_local_models_are_listed_with_what_is_missing(api: Api) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from orchestrator.http.answer import answer_headers, json_response
 from orchestrator.http.auth import authenticate
-from orchestrator.http.body import MAX_TEXTS, Strict, parse
+from orchestrator.http.body import Strict, Texts, parse
 from orchestrator.http.permits import permit
 from orchestrator.http.route import AppState, takes
 from orchestrator.http.v1.ask import answered
@@ -25,7 +25,7 @@ router = APIRouter()
 class EmbeddingsBody(Strict):
     """`model` names a model or `auto`; token ids are refused: every model has its own tokenizer."""
 
-    input: str | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+    input: Texts
     model: str = Field("auto", max_length=200)
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1, le=4_096)
@@ -34,7 +34,7 @@ class EmbeddingsBody(Strict):
     @field_validator("input", mode="before")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
-        first = value[0] if isinstance(value, list) and value else value
+        first = next(iter(value), None) if isinstance(value, list) else value
         if isinstance(first, int | list):
             raise ValueError("must be text: token ids belong to one model's tokenizer, and models differ here")
         return value
@@ -45,13 +45,12 @@ async def post_embeddings(request: Request, state: AppState) -> Response:
     """Unit vectors of texts, as OpenAI's endpoint answers."""
     key = await authenticate(state.deps, request)
     body = parse(EmbeddingsBody, await request.body())
-    texts = body.input if isinstance(body.input, list) else [body.input]
     with permit(state):
         answer = await answered(
             state,
             key.caller,
             task=Task.EMBED,
-            input=texts,
+            input=body.input,
             model=body.model,
             user=body.user,
             options={"dimensions": body.dimensions},

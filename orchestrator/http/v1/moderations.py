@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from orchestrator.http.answer import answer_headers, json_response
 from orchestrator.http.auth import authenticate
-from orchestrator.http.body import MAX_TEXTS, Strict, parse
+from orchestrator.http.body import Strict, Texts, parse
 from orchestrator.http.permits import permit
 from orchestrator.http.route import AppState, takes
 from orchestrator.http.v1.ask import answered
@@ -30,7 +30,7 @@ _OURS: Mapping[str, str] = {"insult": "harassment", "threat": "harassment/threat
 
 
 class ModerationsBody(Strict):
-    input: str | Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+    input: Texts
     model: str = Field("auto", max_length=200)
 
 
@@ -40,9 +40,8 @@ async def post_moderations(request: Request, state: AppState) -> Response:
     says what was looked for."""
     key = await authenticate(state.deps, request)
     body = parse(ModerationsBody, await request.body())
-    texts = body.input if isinstance(body.input, list) else [body.input]
     with permit(state):
-        answer = await answered(state, key.caller, task=Task.TOXICITY, input=texts, model=body.model)
+        answer = await answered(state, key.caller, task=Task.TOXICITY, input=body.input, model=body.model)
     told = {
         "id": f"modr-{answer.request.id}",
         "model": answer.answered_by.model_id,

@@ -72,6 +72,8 @@ async def post_ocr(request: Request, state: AppState) -> Response:
     found = answer.reply.data[0]
     every = [_page(number, page) for number, page in enumerate(found.get("pages") or [found])]
     wanted = [page for page in every if pages is None or page["index"] in pages]
+    if not wanted:
+        raise InvalidInput(f"pages: the document has {len(every)}, counted from 0; got {pages}.", field="pages")
     told = {
         "pages": wanted,
         "model": answer.answered_by.model_id,
