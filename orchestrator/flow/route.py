@@ -78,6 +78,11 @@ def _answer(
 
 
 def all_failed(attempts: Sequence[Attempt]) -> AllRungsFailed:
-    told = "; ".join(f"{a.model_id}: {a.error}" for a in attempts)
+    told = "; ".join(_named(a.model_id, a.error) for a in attempts)
     story = [{"model": a.model_id, "code": a.error_code, "message": a.error} for a in attempts]
     return AllRungsFailed(f"every model of the plan failed. {told}", attempts=story)
+
+
+def _named(model_id: str, error: str | None) -> str:
+    """Many an adapter names the model itself: once is enough."""
+    return error if error and error.startswith(f"{model_id}:") else f"{model_id}: {error}"

@@ -63,6 +63,14 @@ def plan(asked: Request, up: frozenset[str] = CORE, policy: RoutingPolicy | None
     return choose(Asked(request=asked, read=told, scores=scores, unavailable=down), chosen, registry()).plan
 
 
+def test_what_is_missing_ends_with_one_full_stop() -> None:
+    asked = request("Hi!")
+    told, scores = scored(asked, frozenset(), RoutingPolicy())
+    away = Asked(request=asked, read=told, scores=scores, unavailable=dict.fromkeys(ALL, "it has no weights here."))
+    with pytest.raises(NoModelAvailable, match=r": it has no weights here; and \d+ more\. `pennyroute doctor`"):
+        choose(away, RoutingPolicy(), registry())
+
+
 def models(asked: Request, up: frozenset[str] = CORE) -> list[str]:
     return [rung.model_id for rung in plan(asked, up).rungs]
 

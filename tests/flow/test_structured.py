@@ -89,6 +89,12 @@ async def test_a_server_that_refuses_the_request_itself_is_not_asked_for_ever() 
     assert len(calls(house)) == 2
 
 
+async def test_an_error_that_names_its_model_is_told_with_one_name() -> None:
+    house = build(local=CallRefused(f"{LOCAL}: the prompt is too long"))
+    with pytest.raises(AllRungsFailed, match=rf"^every model of the plan failed\. {LOCAL}: the prompt is too long$"):
+        await text_of(house, LOCAL)
+
+
 async def test_a_worker_that_constrains_its_words_is_asked_once() -> None:
     house = build(local=reply("broken"))
     await text_of(house, LOCAL)

@@ -145,7 +145,7 @@ def _not_eligible_message(request: Request, reasons: Mapping[str, str]) -> str:
 
 
 def _unavailable_message(task: Task, missing: Mapping[str, str], refusals: Mapping[str, str]) -> str:
-    some = "; ".join(f"{model}: {how}" for model, how in list(missing.items())[:3])
+    some = "; ".join(f"{model}: {how.rstrip('.')}" for model, how in list(missing.items())[:3])
     more = f"; and {len(missing) - 3} more" if len(missing) > 3 else ""
     ruled_out = f" ({len(refusals)} more do not meet this request's constraints)" if refusals else ""
     return f"no model for {task} can be called now. {some}{more}{ruled_out}. `pennyroute doctor` lists every way."
