@@ -19,6 +19,7 @@ from pennyroute import Answer, Pennyroute
 from registry.schema import Task, Tier
 
 _STDIN = "-"
+_OF_FILES = frozenset({Task.OCR, Task.DOCUMENT, Task.VISION, Task.TRANSCRIBE})
 _SHOWN_NUMBERS = 4
 
 
@@ -29,14 +30,15 @@ def route_command(
     *,
     task: Annotated[Task, typer.Option(help="What to do.")] = Task.GENERATE,
     file: Annotated[
-        list[Path] | None, typer.Option("--file", "-f", help="Image or audio to read; may be repeated.", exists=True)
+        list[Path] | None,
+        typer.Option("--file", "-f", help="Image, PDF or audio to read; may be repeated.", exists=True),
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name a model and skip routing.")] = None,
     strategy: Annotated[Strategy | None, typer.Option(help="Which tiers may answer.")] = None,
     tier: Annotated[list[Tier] | None, typer.Option(help="Only these tiers; may be repeated.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Show the words as they come.")] = False,
     system: Annotated[str | None, typer.Option(help="A system message before the prompt.")] = None,
-    query: Annotated[str | None, typer.Option(help="rerank: what the texts are ranked for.")] = None,
+    query: Annotated[str | None, typer.Option(help="rerank: what for; document, vision: what to look for.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="classify, vision: a label; may be repeated.")] = None,
     schema: Annotated[
         Path | None, typer.Option(help="File with a JSON schema that the output must keep.", exists=True)
@@ -90,6 +92,8 @@ def _input(task: Task, texts: list[str], files: list[Path], system: str | None) 
         if texts or system:
             raise InvalidInput("Give either texts or --file, not both.", field="input")
         return files
+    if not texts and task in _OF_FILES:
+        raise InvalidInput(f"{task} reads files: name one with --file.", field="input")
     if not texts:
         raise InvalidInput('Nothing was given. Try `pennyroute route "What is 2+2?"`, or - for standard input.')
     if task is not Task.GENERATE:
@@ -138,7 +142,8 @@ def story(answer: Answer) -> Text:
 
 
 def output_words(answer: Answer) -> str:
-    """A generated text as it is, vectors by their shape, texts of pages, everything else as JSON lines."""
+    """A generated text as it is, vectors by their shape, texts of pages and recordings, everything else as JSON
+    lines."""
     output = answer.output
     if isinstance(output, str):
         return output
@@ -146,10 +151,17 @@ def output_words(answer: Answer) -> str:
         return "\n".join(json.dumps(call.get("function", call), ensure_ascii=False) for call in answer.tool_calls)
     if answer.task == Task.EMBED:
         return "\n".join(map(_vector_words, output))
-    if answer.task == Task.OCR:
-        return "\n\n".join(str(page["text"]) for page in output)
+    if answer.task in (Task.OCR, Task.TRANSCRIBE):
+        return "\n\n".join(str(found["text"]) for found in output).replace("\f", "\n\n")
     lines = output if isinstance(output, list) else [output]
-    return "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    return "\n".join(map(_line, lines))
+
+
+def _line(found: Any) -> str:
+    """A picture's vector by its shape too."""
+    if isinstance(found, dict) and isinstance(vector := found.get("embedding"), list):
+        found = {**found, "embedding": _vector_words(vector)}
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _vector_words(vector: list[float]) -> str:
