@@ -154,7 +154,7 @@ def _profiled(clip: Clip, vectors: Vectors, wish: _Wish) -> Iterator[dict[str, A
 
 
 def _similar(vectors: Vectors, number: int) -> list[dict[str, Any]]:
-    cosines = (vectors @ vectors[number]).tolist()
+    cosines = np.clip(vectors @ vectors[number], -1.0, 1.0).tolist()  # rounding takes twins a little past 1
     others = [{"index": index, "cosine": cosine} for index, cosine in enumerate(cosines) if index != number]
     return sorted(others, key=lambda other: -other["cosine"])
 

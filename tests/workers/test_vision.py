@@ -181,6 +181,7 @@ def test_pictures_are_compared_with_each_other_nearest_first(clip: Clip) -> None
     first, second, third = see(clip, same, other, same, compare=True)["results"]
     assert [each["index"] for each in first["similar"]] == [2, 1]
     assert first["similar"][0]["cosine"] == pytest.approx(1.0, abs=1e-5)
+    assert all(each["cosine"] <= 1.0 for each in first["similar"] + third["similar"])
     assert [each["index"] for each in third["similar"]] == [0, 1]
     assert {each["index"] for each in second["similar"]} == {0, 2}
     assert first["similar"][1]["cosine"] == pytest.approx(second["similar"][0]["cosine"], abs=1e-5)
