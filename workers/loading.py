@@ -50,5 +50,6 @@ def _load(card: Card, modality: Modality, machine: Machine) -> Any:
         ) from error
     except BaseException as error:  # libraries raise their own trees, SystemExit too; the worker must answer
         log.exception("loading %s failed", card.id)
-        told = f"loading {card.id} failed: {type(error).__name__}: {error}"[:LONGEST_TOLD]
+        said = " ".join(str(error).split())  # libraries tell in many lines what a log and an answer want in one
+        told = f"loading {card.id} failed: {type(error).__name__}: {said}"[:LONGEST_TOLD]
         raise WorkerError(Code.MODEL_LOAD_FAILED, told) from error

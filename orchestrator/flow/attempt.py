@@ -17,7 +17,6 @@ from orchestrator.core.errors import (
     CallFailed,
     DeadlineExceeded,
     InferenceFailed,
-    InvalidInput,
     LedgerUnavailable,
     NotEligible,
     usd,
@@ -218,9 +217,8 @@ def _within_max_cost(request: Request, card: Card, call: Call, earlier: Sequence
 
 
 def _code(failure: CallFailed) -> str:
-    """A worker that calls the input bad makes it the caller's mistake, not a failure of the model."""
-    bad_input = isinstance(failure, InferenceFailed) and failure.worker_code == InvalidInput.code
-    return InvalidInput.code if bad_input else failure.code
+    """The worker's own, where one answered: it tells a bad input, a load that failed and too little memory apart."""
+    return failure.worker_code if isinstance(failure, InferenceFailed) else failure.code
 
 
 def _hold(request: Request, card: Card, attempt_id: UUID, amount_nanousd: int) -> Hold:

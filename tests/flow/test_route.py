@@ -85,7 +85,7 @@ async def test_a_failed_model_falls_back_to_the_next() -> None:
     house = build(local=InferenceFailed("out of memory", worker_code="memory_exceeded"))
     answered = await answer(house)
     assert told(answered) == [
-        (LOCAL, Ending.RELEASED, "inference_failed", False),
+        (LOCAL, Ending.RELEASED, "memory_exceeded", False),
         (MID, Ending.SETTLED, None, True),
     ]
 
@@ -147,7 +147,7 @@ async def test_when_all_fail_every_attempt_is_told() -> None:
     with pytest.raises(AllRungsFailed) as failed:
         await answer(house)
     assert failed.value.details["attempts"] == [
-        {"model": LOCAL, "code": "inference_failed", "message": "no memory"},
+        {"model": LOCAL, "code": "memory_exceeded", "message": "no memory"},
         {"model": MID, "code": "provider_error", "message": "bad gateway"},
         {"model": MID, "code": "provider_error", "message": "bad gateway"},
     ]
