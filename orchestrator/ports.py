@@ -137,6 +137,10 @@ class Embeddings(Protocol):
 
     async def search(self, tenant: str, model_id: str, vector: Sequence[float], limit: int) -> Sequence[StoredText]: ...
 
+    async def newest_model(self, tenant: str) -> str | None:
+        """The model whose vectors this tenant stored last (by the ids, which carry their time); None: it has none."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:

@@ -234,6 +234,10 @@ class MemoryEmbeddings:
         ]
         return sorted(found, key=lambda text: -(text.similarity or 0.0))[:limit]
 
+    async def newest_model(self, tenant: str) -> str | None:
+        mine = [(text_id.int, model) for owner, model, text_id in self._kept if owner == tenant]
+        return max(mine)[1] if mine else None
+
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
     dot = sum(float(a) * float(b) for a, b in zip(one, other, strict=True))

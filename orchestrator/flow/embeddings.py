@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from orchestrator.core.errors import InvalidInput
@@ -24,9 +25,12 @@ async def remember(deps: Deps, answer: Answer) -> Sequence[UUID]:
 
 
 async def search(deps: Deps, request: Request, limit: int) -> tuple[Answer, Sequence[StoredText]]:
-    """Embeds the one text of `request` and finds the nearest stored ones of the same model."""
+    """Embeds the one text of `request` and finds the nearest stored ones of the same model: the one named, else that of
+    the newest stored text, since a model that arrived later would find nothing of what another has embedded."""
     if request.task is not Task.EMBED or len(request.texts) != 1:
         raise InvalidInput("a search needs exactly one query text", field="query")
+    if request.model is None:
+        request = replace(request, model=await deps.embeddings.newest_model(request.caller.tenant))
     answer = await route(deps, request)
     model_id = answer.answered_by.model_id
     found = await deps.embeddings.search(request.caller.tenant, model_id, answer.reply.data[0], limit)

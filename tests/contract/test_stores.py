@@ -129,6 +129,15 @@ async def test_a_search_sees_one_tenant_and_one_model_only(stores: Stores) -> No
     assert await stores.embeddings.search("nobody", "minilm-l6-builtin", towards(0), 10) == []
 
 
+async def test_the_model_of_the_newest_text_is_known_per_tenant(stores: Stores) -> None:
+    assert await stores.embeddings.newest_model("acme") is None
+    for model in ("minilm-l6-builtin", "all-minilm-l6-v2", "gte-multilingual-base", "bge-small-en-v1.5"):
+        await keep(stores, "acme", model, (text("mine"), 0), (text("mine too"), 0))
+        assert await stores.embeddings.newest_model("acme") == model
+    await keep(stores, "rival", "bge-m3", (text("theirs"), 0))
+    assert await stores.embeddings.newest_model("acme") == "bge-small-en-v1.5"
+
+
 async def test_a_rare_tenant_is_found_among_many_rows_of_others(stores: Stores) -> None:
     crowd = [(text(f"other {number}"), number / 100) for number in range(600)]
     await keep(stores, "crowd", "minilm-l6-builtin", *crowd)

@@ -43,6 +43,15 @@ async def test_what_was_remembered_is_found_nearest_first() -> None:
     assert answered.answered_by.model_id == "minilm-l6-builtin"
 
 
+async def test_a_model_that_arrives_later_hides_nothing_that_was_stored_before() -> None:
+    house = build()
+    await keep(house, *FRUIT)
+    house.fleet.down = {}
+    assert (await route(house.deps, embed("x"))).answered_by.model_id != "minilm-l6-builtin"
+    answered, found = await search(house.deps, embed("banana"), limit=1)
+    assert (answered.answered_by.model_id, found[0].text) == ("minilm-l6-builtin", "bananas and cabbage")
+
+
 async def test_a_tenant_never_finds_anothers_texts() -> None:
     house = build()
     await keep(house, *FRUIT, tenant="a")

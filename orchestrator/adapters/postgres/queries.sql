@@ -54,6 +54,18 @@ on conflict (tenant, model_id, id) do update
 select id, text, metadata, similarity
   from search_embeddings_v1(%(tenant)s, %(model_id)s, %(vector)s::extensions.vector, %(limit)s)
 
+-- name: newest_embedding_model
+-- One look into the primary key per model, however many texts there are.
+with recursive newest as (
+  (select model_id, id from embeddings where tenant = %(tenant)s order by model_id desc, id desc limit 1)
+  union all
+  select before.model_id, before.id
+    from newest, lateral (
+      select e.model_id, e.id from embeddings e where e.tenant = %(tenant)s and e.model_id < newest.model_id
+       order by e.model_id desc, e.id desc limit 1) before
+)
+select model_id from newest order by id desc limit 1
+
 -- name: find_key
 select id, name, tenant, role, scopes from api_keys where secret_sha256 = %(sha256)s and revoked_at is null
 

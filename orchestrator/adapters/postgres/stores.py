@@ -80,6 +80,10 @@ class PostgresEmbeddings:
         rows = await self._database.search_rows("search_embeddings", **parameters)
         return [StoredText(model_id=model_id, **row) for row in rows]
 
+    async def newest_model(self, tenant: str) -> str | None:
+        row = await self._database.row("newest_embedding_model", tenant=tenant)
+        return row["model_id"] if row else None
+
 
 class PostgresKeys:
     def __init__(self, database: Database) -> None:
