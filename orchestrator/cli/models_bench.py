@@ -19,6 +19,7 @@ from orchestrator.cli.server import DataDir, Key, Url, connect
 from orchestrator.core.errors import InvalidInput
 from pennyroute import Pennyroute, PennyrouteError
 
+_PATIENCE_S = 6
 FILES = Path(__file__).with_name("samples") / "files.jsonl"
 LABELS: Mapping[str, str] = {
     "code": "source code of a program",
@@ -111,7 +112,7 @@ def _run(client: Pennyroute, model: str, files: Sequence[Mapping[str, str]], cha
             took.append((time.perf_counter() - started) * 1e3)
             said.append(None if answer is None else names[answer.output[0]["label"]])
             cost += 0 if answer is None else answer.cost_nanousd
-    about = client.call("GET", f"/models/{model}")
+    about = _about(client, model)
     measured: Mapping[str, Any] = about["measured"] or {}
     return Bench(
         model=about["id"],
@@ -125,6 +126,17 @@ def _run(client: Pennyroute, model: str, files: Sequence[Mapping[str, str]], cha
         nanousd_per_1000=cost * 1_000 // len(files),
         failed=said.count(None),
     )
+
+
+def _about(client: Pennyroute, model: str) -> Any:
+    """The card, with what its worker measured: a worker tells it every three seconds."""
+    about = client.call("GET", f"/models/{model}")
+    for _ in range(_PATIENCE_S):
+        if about["measured"] is None or about["measured"].get("resident_bytes"):
+            break
+        time.sleep(1)
+        about = client.call("GET", f"/models/{model}")
+    return about
 
 
 def _ask(client: Pennyroute, model: str, file: Mapping[str, str], characters: int) -> Any:
