@@ -123,8 +123,8 @@ async def test_a_search_by_meaning_uses_the_index_of_its_model_and_size(postgres
         await connection.execute("set enable_sort = off")
         plan: LiteralString = (
             "explain select id from embeddings where model_id = 'bge-m3' and dimensions = 1024 and tenant = 'a' "
-            "order by embedding::extensions.vector(1024) operator(extensions.<=>) array_fill(1, array[1024])::extensions.vector "
-            "limit 3"
+            "order by embedding::extensions.vector(1024) operator(extensions.<=>) "
+            "array_fill(1, array[1024])::extensions.vector limit 3"
         )
         lines = [row[0] for row in await (await connection.execute(plan)).fetchall()]
     assert any("embeddings_hnsw_bge_m3_" in line for line in lines), lines
