@@ -20,6 +20,7 @@ _NOT_BESIDE = re.compile(r"(^|/)(training_args|trainer_state|all_results|eval_re
 # Folders of other frameworks' weights, and of the training.
 _FOREIGN = ("onnx", "openvino", "coreml", "original", "tf", "flax", "runs", "logs", "assets", "imgs", "images")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.(safetensors|bin|gguf)$")
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
 _PADDLE = (".pdiparams", ".onnx", ".pdmodel", ".json", ".yml", ".yaml", ".txt")
 
 
@@ -36,6 +37,8 @@ def wanted(variant: Variant, names: Collection[str], *, allow_pickle: bool = Fal
     weights = _weights(variant, names, allow_pickle=allow_pickle)
     if not weights:
         raise HubRefused(f"no {variant.format} weights of variant {variant.name} are there; {_told(names)}")
+    if absent := _missing_parts(weights):
+        raise HubRefused(f"variant {variant.name} has parts, and {', '.join(absent)} is not there; {_told(names)}")
     beside = [] if variant.format in ("gguf", "paddle") else [name for name in names if _is_beside(name)]
     return tuple(safe_name(name) for name in sorted({*weights, *beside}))
 
@@ -44,7 +47,15 @@ def is_whole(variant: Variant, names: Collection[str]) -> bool:
     """Whether a folder with these files holds this variant. A pickle counts: that it is one is told when it is read."""
     if variant.files is not None:
         return all(name in names for name in variant.files)
-    return bool(_weights(variant, names, allow_pickle=True))
+    found = _weights(variant, names, allow_pickle=True)
+    return bool(found) and not _missing_parts(found)
+
+
+def _missing_parts(names: Collection[str]) -> list[str]:
+    """Of weights that come in numbered parts those that are not among `names`."""
+    numbered = [part for name in names if (part := _PART.fullmatch(name))]
+    every = {f"{part[1]}-{n:05}-of-{part[2]}{part[3]}" for part in numbered for n in range(1, int(part[2]) + 1)}
+    return sorted(every - set(names))
 
 
 def _weights(variant: Variant, names: Iterable[str], *, allow_pickle: bool) -> list[str]:

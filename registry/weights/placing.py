@@ -90,6 +90,9 @@ def how_to_get(card: Card, folder: Path) -> str:
     if any(variant.hub_id or card.hub_id for variant in card.variants):
         first = f"accept its licence at {licence_page(card)}, then " if is_gated(card, None) else ""
         return f"{first}run `pennyroute models download {card.id}`, or put the files of {source(card)} into {folder}"
+    if any(variant.format == "paddle" for variant in card.variants):
+        each = "(each holds inference.yml and its network)"
+        return f"put unpacked inference models of {card.name} into {folder / 'det'} and {folder / 'rec'} {each}"
     return f"put the files of {source(card)} into {folder}"
 
 

@@ -92,6 +92,32 @@ def test_a_model_is_here_once_all_files_of_a_variant_are(tmp_path: Path) -> None
     assert missing(card, tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    ("card_id", "name"),
+    [
+        ("distilbert-sst2", "model-{}-of-00002.safetensors"),
+        ("qwen2.5-7b-instruct", "qwen2.5-7b-instruct-q4_k_m-{}-of-00002.gguf"),
+    ],
+)
+def test_a_model_in_parts_is_here_once_every_part_is(tmp_path: Path, card_id: str, name: str) -> None:
+    card = SHIPPED.get(card_id)
+    variants = tuple(each.model_copy(update={"files": None, "sha256": {}}) for each in card.variants)
+    card = card.model_copy(update={"variants": variants})
+    (tmp_path / card_id).mkdir()
+    (tmp_path / card_id / name.format("00001")).touch()
+    assert missing(card, tmp_path) is not None
+    (tmp_path / card_id / name.format("00002")).touch()
+    assert missing(card, tmp_path) is None
+
+
+def test_paddles_model_folders_are_told_by_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "paddleocr"
+    assert missing(SHIPPED.get("paddleocr"), tmp_path) == (
+        f"paddleocr has no weights here; put unpacked inference models of PaddleOCR into {folder / 'det'} and "
+        f"{folder / 'rec'} (each holds inference.yml and its network)."
+    )
+
+
 def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "local").mkdir()
     assert local_folder(local(), tmp_path) is None
