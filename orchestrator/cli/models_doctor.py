@@ -17,6 +17,7 @@ from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.house import available_memory_bytes
 from orchestrator.settings import Settings, environment_name
 from orchestrator.settings import load as load_settings
+from pennyroute import Pennyroute, PennyrouteError
 from registry import weights
 from registry.load import Registry, load
 from registry.schema import Card, Task, Tier, Variant
@@ -75,9 +76,9 @@ def doctor_command(
     with told():
         chosen = [registry.get(each) for each in model_ids] if model_ids else list(registry.cards.values())
     cards = [card for card in chosen if (task is None or task in card.tasks) and (tier is None or card.tier is tier)]
-    live = _live(url, key, data_dir)
+    live, budgets = _live(url, key, data_dir)
     settings, folder = load_settings(), models_folder(data_dir)
-    found = [judge(card, registry, folder, settings, live) for card in cards]
+    found = [judge(card, registry, folder, settings, live, budgets) for card in cards]
     if as_json:
         show_json([{**asdict(each), "available": each.state is State.AVAILABLE} for each in found])
         return
@@ -89,17 +90,23 @@ def doctor_command(
 
 
 def judge(
-    card: Card, registry: Registry, models_dir: Path, settings: Settings, live: Mapping[str, str | None] | None
+    card: Card,
+    registry: Registry,
+    models_dir: Path,
+    settings: Settings,
+    live: Mapping[str, str | None] | None,
+    budgets: Mapping[str, int] | None = None,
 ) -> Verdict:
-    """One card's verdict. `live`: what a running API says is missing of each model; None: none runs."""
+    """One card's verdict. `live`: what a running API says is missing of each model; None: none runs. `budgets`: the
+    bytes that the worker of each queue may use; where none is known, this machine's memory counts."""
     if card.queue is None:
         return _elsewhere(card, settings, live)
     if live is not None and live.get(card.id, "not listed") is None:
         return _verdict(card, State.AVAILABLE, [])  # a worker holds it: its memory is not free any more
-    here = weights.placed(card, models_dir, available_memory_bytes=available_memory_bytes())
-    variant = here.variant if here else likely_variant(card)
+    available = (budgets or {}).get(card.queue, available_memory_bytes())
+    here = weights.placed(card, models_dir, available_memory_bytes=available)
+    variant = here.variant if here else likely_variant(card, available)
     need = weights.need(card, variant, here.folder if here and card.package is None else None)
-    available = available_memory_bytes()
     if need and available is not None and need.bytes > available:
         refusal = weights.too_big(card, need.bytes, available, registry)
         return _verdict(card, State.TOO_BIG, [str(refusal)], refusal)
@@ -128,7 +135,8 @@ def _elsewhere(card: Card, settings: Settings, live: Mapping[str, str | None] | 
 def _weights_step(card: Card, variant: Variant | None, absent: str | None) -> str | None:
     if absent is None or card.package is not None or not has_hub(card):
         return absent
-    line = f"run `pennyroute models download {card.id}`"
+    smaller = variant is not None and variant != likely_variant(card)  # the worker has less than the machine
+    line = f"run `pennyroute models download {card.id}{f' --variant {variant.name}' if smaller and variant else ''}`"
     if _is_gated(card, variant):
         page = weights.licence_page(card)
         return f"accept its licence at {page}, log in with `hf auth login` or set HF_TOKEN, then {line}"
@@ -152,15 +160,28 @@ def _verdict(card: Card, state: State, steps: list[str], refusal: weights.TooBig
     )
 
 
-def _live(url: str | None, key: str | None, data_dir: Path | None) -> Mapping[str, str | None] | None:
+def _live(
+    url: str | None, key: str | None, data_dir: Path | None
+) -> tuple[Mapping[str, str | None] | None, Mapping[str, int]]:
+    """What a running API says is missing of each model, and how much memory the worker of each queue may use."""
     try:
         with connect(url, key, data_dir) as client:
             models: list[dict[str, Any]] = client.call("GET", "/models")["models"]
+            budgets = _budgets(client)
     except NotRunning:
         if url or load_settings().url:
             raise
-        return None
-    return {model["id"]: None if model["available"] else str(model["missing"]) for model in models}
+        return None, {}
+    return {model["id"]: None if model["available"] else str(model["missing"]) for model in models}, budgets
+
+
+def _budgets(client: Pennyroute) -> dict[str, int]:
+    try:
+        checks = client.call("GET", "/health/ready")["checks"]
+    except PennyrouteError as error:
+        checks = error.problem.get("checks", {})  # something needed is away, which is not asked here
+    queues = {name.removeprefix("queue:"): check for name, check in checks.items() if name.startswith("queue:")}
+    return {name: check["budget_bytes"] for name, check in queues.items() if check.get("budget_bytes")}
 
 
 def _show(verdict: Verdict) -> None:

@@ -89,9 +89,9 @@ def local_facts(card: Card, models_dir: Path) -> Local | None:
     )
 
 
-def likely_variant(card: Card) -> Variant | None:
-    """The variant a download would take on this machine; the smallest where none fits."""
-    available = available_memory_bytes()
+def likely_variant(card: Card, room_bytes: int | None = None) -> Variant | None:
+    """The variant a download would take on this machine, or for so much memory; the smallest where none fits."""
+    available = available_memory_bytes() if room_bytes is None else room_bytes
     ordered = weights.precise_first(card.variants)
     if not ordered:
         return None

@@ -305,9 +305,11 @@ def test_the_doctor_counts_a_downloaded_model_as_available(cli: Cli, filled: Hub
     assert (found["state"], found["steps"]) == ("available", [])
 
 
-def verdict(card: Card, tmp_path: Path, live: dict[str, str | None] | None = None) -> Any:
+def verdict(
+    card: Card, tmp_path: Path, live: dict[str, str | None] | None = None, budgets: dict[str, int] | None = None
+) -> Any:
     registry = Registry(cards={card.id: card}, by_alias={}, by_task={}, by_role={}, version="0" * 64)
-    return judge(card, registry, tmp_path, Settings.model_validate({}), live)
+    return judge(card, registry, tmp_path, Settings.model_validate({}), live, budgets)
 
 
 def test_the_doctor_names_memory_and_a_smaller_model_where_one_is_too_big(tmp_path: Path) -> None:
@@ -316,6 +318,17 @@ def test_the_doctor_names_memory_and_a_smaller_model_where_one_is_too_big(tmp_pa
     assert (found.state, found.required_bytes, found.smaller) == (State.TOO_BIG, 10**15, "vader")
     assert found.steps[0].startswith("local needs 1000000000 MB of memory, ")
     assert found.steps[0].endswith(" MB are available; try vader")
+
+
+def test_the_doctor_counts_the_memory_of_the_worker_and_not_of_the_machine(tmp_path: Path) -> None:
+    sizes = (("Q8_0", 3_000_000), ("Q4_K_M", 2_000_000))
+    card = local(variants=tuple({"name": name, "format": "gguf", "memory_bytes": need} for name, need in sizes))
+    away = {"local": "local has no weights here"}
+    assert verdict(card, tmp_path, away, {"llm": 3_500_000}).steps == ("run `pennyroute models download local`",)
+    less = verdict(card, tmp_path, away, {"llm": 2_500_000})
+    assert less.steps == ("run `pennyroute models download local --variant Q4_K_M`",)
+    least = verdict(card, tmp_path, away, {"llm": 1_000_000, "ocr": 9_000_000})
+    assert (least.state, least.required_bytes, least.available_bytes) == (State.TOO_BIG, 2_000_000, 1_000_000)
 
 
 def test_the_doctor_names_the_licence_page_of_a_gated_model(tmp_path: Path) -> None:
@@ -333,7 +346,7 @@ def test_the_doctor_names_the_pip_line_of_an_engine_and_then_the_weights(tmp_pat
     found = verdict(load().get("paddleocr"), tmp_path)
     assert found.state is State.NO_ENGINE
     assert "run `pip install 'pennyroute[paddle]'`." in found.steps[0]
-    assert "paddleocr has no weights here; put the files of" in found.steps[1]
+    assert "paddleocr has no weights here; put unpacked inference models of PaddleOCR into " in found.steps[1]
 
 
 def test_the_doctor_tells_a_model_without_a_worker_when_an_api_runs(tmp_path: Path) -> None:
