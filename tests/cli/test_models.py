@@ -323,7 +323,7 @@ def test_the_doctor_names_memory_and_a_smaller_model_where_one_is_too_big(tmp_pa
 def test_the_doctor_counts_the_memory_of_the_worker_and_not_of_the_machine(tmp_path: Path) -> None:
     sizes = (("Q8_0", 3_000_000), ("Q4_K_M", 2_000_000))
     card = local(variants=tuple({"name": name, "format": "gguf", "memory_bytes": need} for name, need in sizes))
-    away = {"local": "local has no weights here"}
+    away: dict[str, str | None] = {"local": "local has no weights here"}
     assert verdict(card, tmp_path, away, {"llm": 3_500_000}).steps == ("run `pennyroute models download local`",)
     less = verdict(card, tmp_path, away, {"llm": 2_500_000})
     assert less.steps == ("run `pennyroute models download local --variant Q4_K_M`",)
