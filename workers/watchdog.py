@@ -59,6 +59,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._native_until = float("-inf")
+        self._idle_ticks = 0
 
     @contextmanager
     def guard(self, deadline_s: float, on_stuck: Callable[[], None]) -> Iterator[None]:
@@ -82,6 +83,7 @@ class Watchdog:
     def _arm(self, token: object, guard: _Guard) -> None:
         with self._lock:
             self._guards[token] = guard
+            self._idle_ticks = 0  # a guard may come and go between two looks
             self._set_native_timer()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -104,14 +106,13 @@ class Watchdog:
         faulthandler.dump_traceback_later(1.5 * needed_s, exit=True, file=STDERR)
 
     def _watch(self) -> None:
-        idle_ticks = 0
         while True:
             time.sleep(TICK_S)
             now = time.monotonic()
             with self._lock:
                 overdue = [guard for guard in self._guards.values() if now > guard.due]
-                idle_ticks = 0 if self._guards else idle_ticks + 1
-                if idle_ticks == IDLE_TICKS:
+                self._idle_ticks = 0 if self._guards else self._idle_ticks + 1
+                if self._idle_ticks == IDLE_TICKS:
                     self._native_until = float("-inf")
                     faulthandler.cancel_dump_traceback_later()
             if overdue:

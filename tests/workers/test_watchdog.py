@@ -61,6 +61,29 @@ def test_what_ends_in_time_is_left_alone() -> None:
     assert told == []
 
 
+IDLE_PROGRAM = """
+import time
+from workers.watchdog import Watchdog
+
+def brief(): pass
+
+watchdog = Watchdog(grace_s=0.2, last_word_s=0.3)
+for _ in range(2):  # the second comes and goes between two looks of a watchdog that has long been idle
+    with watchdog.guard(time.monotonic() + 0.5, lambda: None):
+        brief()
+    time.sleep(2.5)
+print("went on", flush=True)
+"""
+
+
+def test_a_process_lives_on_when_nothing_follows_a_brief_inference() -> None:
+    root = Path(__file__).parents[2]
+    process = subprocess.run(
+        [sys.executable, "-c", IDLE_PROGRAM], capture_output=True, text=True, timeout=50, cwd=root, check=False
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "went on\n", "")
+
+
 def test_an_error_inside_passes_through_and_ends_the_guard() -> None:
     told: list[str] = []
     watchdog = Watchdog(end=lambda: told.append("ended"), grace_s=0.0)
