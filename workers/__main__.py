@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _memory_bytes(asked_mib: int | None, share: float) -> int:
     """None is `auto`."""
-    from workers.memory import limit_bytes  # noqa: PLC0415 - as above
+    from workers.runtime.memory import limit_bytes  # noqa: PLC0415 - as above
 
     return asked_mib << 20 if asked_mib is not None else int(limit_bytes() * share)
 

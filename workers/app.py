@@ -17,7 +17,7 @@ from workers.modality import Room
 from workers.schedule import BEAT
 
 INFER_TASK = "pennyroute.infer"
-_REQUEST = "workers.acknowledge:StrictRequest"  # by name: Celery's worker part is loaded by workers alone
+_REQUEST = "workers.queue.acknowledge:StrictRequest"  # by name: Celery's worker part is loaded by workers alone
 
 ROOMS: Mapping[str, Room] = MappingProxyType(
     {

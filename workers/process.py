@@ -15,17 +15,17 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from registry.load import Registry, load
-from workers.announce import Announcer
 from workers.app import INFER_TASK, ROOMS, WorkerSettings, create_app
-from workers.device import chosen_device
-from workers.fetching import Fetching, from_hub
-from workers.held import Held
-from workers.infer import Order, answer
 from workers.modality import Machine, Room
-from workers.runtime import Limits, Runtime
+from workers.queue.announce import Announcer
+from workers.queue.held import Held
+from workers.queue.infer import Order, answer
+from workers.queue.window import ONE, PAIR, SEVERAL, Window
+from workers.runtime.device import chosen_device
+from workers.runtime.fetching import Fetching, from_hub
+from workers.runtime.running import Limits, Runtime
+from workers.runtime.watchdog import Watchdog, end_process
 from workers.upkeep import upkeep_tasks
-from workers.watchdog import Watchdog, end_process
-from workers.window import ONE, PAIR, SEVERAL, Window
 
 log = logging.getLogger(__name__)
 

@@ -29,10 +29,10 @@ from safetensors.numpy import save_file
 from registry.load import Registry, load
 from registry.schema import Card, Task
 from registry.weights import packaged_folder
-from workers import memory
 from workers.app import ROOMS
 from workers.modality import Batch, Item, Machine, WorkerError
-from workers.runtime import Limits, Runtime
+from workers.runtime import memory
+from workers.runtime.running import Limits, Runtime
 
 MB = 10**6
 SAMPLE_S = 0.005

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from registry.load import load
 from registry.schema import Task
 from workers import embeddings
-from workers.runtime import Batch, Machine
+from workers.runtime.running import Batch, Machine
 
 MODEL = "minilm-l6-builtin"
 STORE = f"{MODEL}-alone.npz"

@@ -12,7 +12,7 @@ from routing_embedding import encoder
 from orchestrator.core.reading import predict
 from registry.schema import Task
 from workers import embeddings
-from workers.runtime import Batch
+from workers.runtime.running import Batch
 
 QUERIES, WARM_UP = 300, 20
 

@@ -14,8 +14,8 @@ from orchestrator.adapters.providers.queue_message import pieces_of, unsaid
 from orchestrator.core.errors import CallBroken
 from orchestrator.core.types import Reply
 from registry.schema import Usage
-from workers.exchange import Exchange
-from workers.infer import Order
+from workers.queue.exchange import Exchange
+from workers.queue.infer import Order
 
 THREE = [[0, "a"], [0, "b"], [1, "c"]]
 

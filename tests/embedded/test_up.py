@@ -21,8 +21,8 @@ from orchestrator.cli.progress import three_requests
 from orchestrator.cli.up import up_command
 from orchestrator.house import FLEETS
 from tests.embedded.test_servers import running_on
-from workers import announce
 from workers import app as workers_app
+from workers.queue import announce
 
 UP = """
 import json, sys

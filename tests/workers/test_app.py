@@ -10,8 +10,8 @@ from orchestrator.house.programs import memory_shares, worker_programs
 from registry.load import load
 from workers.__main__ import main
 from workers.app import CELERY, FLEETS, INFER_TASK, ROOMS, WorkerSettings, create_app
-from workers.device import chosen_device, cuda_devices
 from workers.modality import Modality
+from workers.runtime.device import chosen_device, cuda_devices
 from workers.schedule import BEAT
 from workers.upkeep import upkeep_tasks
 

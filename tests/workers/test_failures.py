@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workers.failures import Failures, pause_s
 from workers.modality import Code, WorkerError
+from workers.runtime.failures import Failures, pause_s
 
 ERROR = WorkerError(Code.MODEL_LOAD_FAILED, "the file ends too soon")
 

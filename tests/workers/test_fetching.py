@@ -12,8 +12,8 @@ import pytest
 from registry.schema import Card, Variant
 from registry.weights import HubUnreachable, Moved, Placed, TooBig
 from tests.workers.test_runtime import card
-from workers.fetching import Fetching
 from workers.modality import Code, WorkerError
+from workers.runtime.fetching import Fetching
 
 MODEL = card("far", hub_id="someone/far", variants=(Variant(name="fp32", format="safetensors"),))
 HERE = Placed(folder=Path("/nowhere"), variant=None)

@@ -15,10 +15,10 @@ from redis import Redis
 from registry.load import load
 from tests.workers import counting
 from tests.workers.test_runtime import card
-from workers.infer import Order, answer
 from workers.modality import Machine, Room
-from workers.runtime import Runtime
-from workers.watchdog import Watchdog
+from workers.queue.infer import Order, answer
+from workers.runtime.running import Runtime
+from workers.runtime.watchdog import Watchdog
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from tests.workers.llm_models import GGUF, TORCH, answer, error, loaded, make, t
 from workers import llm
 from workers.generate.gguf_facts import read_facts
 from workers.generate.writer import Writer
-from workers.memory import give_back, resident_bytes
 from workers.modality import Code, Machine, WorkerError
+from workers.runtime.memory import give_back, resident_bytes
 
 PHI, T5, GEMMA, QWEN, TINYLLAMA = (
     "phi-2",

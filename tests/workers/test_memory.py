@@ -16,9 +16,9 @@ from registry.load import Registry, load
 from registry.schema import Variant
 from tests.workers import counting
 from tests.workers.test_runtime import batch, card, told
-from workers import memory
 from workers.modality import Code, Machine, Room, WorkerError
-from workers.runtime import Limits, Runtime
+from workers.runtime import memory
+from workers.runtime.running import Limits, Runtime
 
 MIB = 1 << 20
 MEMINFO = "MemTotal:       8000000 kB\nMemFree:         100000 kB\nMemAvailable:   3000000 kB\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.pace import Measured
+from workers.runtime.pace import Measured
 
 
 def test_nothing_is_known_before_it_was_measured_and_the_last_load_counts() -> None:

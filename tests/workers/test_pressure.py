@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workers.pressure import UNBOUNDED, Pressure
+from workers.runtime.pressure import UNBOUNDED, Pressure
 
 
 def test_a_batch_beyond_the_budget_halves_the_next_ones_down_to_single_items() -> None:

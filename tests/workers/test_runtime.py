@@ -14,7 +14,7 @@ from registry.load import Registry, load
 from registry.schema import Billing, Card, Task, Tier, Variant
 from tests.workers import counting
 from workers.modality import Batch, Code, Item, Machine, Result, Room, WorkerError
-from workers.runtime import Limits, Runtime
+from workers.runtime.running import Limits, Runtime
 
 
 def card(name: str, **facts: Any) -> Card:

@@ -19,7 +19,7 @@ from registry.schema import Task
 from tests.contract.queue_calls import call
 from tests.workers.processes import wait_announced
 from tests.workers.test_runtime import card
-from workers.watchdog import STUCK_EXIT_CODE
+from workers.runtime.watchdog import STUCK_EXIT_CODE
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from workers.modality import Code, WorkerError
-from workers.turns import Turns
+from workers.runtime.turns import Turns
 
 
 class House:

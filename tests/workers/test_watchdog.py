@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from workers.watchdog import STUCK_EXIT_CODE, Watchdog
+from workers.runtime.watchdog import STUCK_EXIT_CODE, Watchdog
 
 PROGRAM = """
 import ctypes, sys, time
-from workers.watchdog import Watchdog
+from workers.runtime.watchdog import Watchdog
 
 def asleep(): time.sleep(60)
 def busy():
@@ -63,7 +63,7 @@ def test_what_ends_in_time_is_left_alone() -> None:
 
 IDLE_PROGRAM = """
 import time
-from workers.watchdog import Watchdog
+from workers.runtime.watchdog import Watchdog
 
 def brief(): pass
 

@@ -18,8 +18,8 @@ from workers.generate.llama_server import CALL_FAILED, LlamaCall, LlamaServer, S
 from workers.generate.prompt import PLAIN_STOP, TemplateRefused, defused, plain, rendered
 from workers.generate.spoken import Spoken
 from workers.generate.writer import Job, Written, left_alone, too_late
-from workers.memory import available_bytes
 from workers.modality import Batch, Code, Machine, Turn, WorkerError
+from workers.runtime.memory import available_bytes
 
 SLOTS = 4  # on a CPU more at a time write no faster together, but nobody waits for another's whole answer
 BATCH_TOKENS = 64

@@ -12,8 +12,8 @@ from transformers.utils import logging as told
 
 from workers.generate.context import pool_tokens
 from workers.generate.torch_model import MOST_ROWS, TorchModel
-from workers.memory import available_bytes
 from workers.modality import Code, Machine, WorkerError
+from workers.runtime.memory import available_bytes
 
 Options = Mapping[str, str | int | float | bool]
 T5_CONTEXT = 512  # T5's relative positions name no end; its encoder was trained on this much

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from registry.schema import Card
 from registry.weights import Moved, Placed, TooBig, WeightsError, ensure
-from workers.failures import Failures
 from workers.modality import Code, WorkerError
+from workers.runtime.failures import Failures
 
 log = logging.getLogger(__name__)
 

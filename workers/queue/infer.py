@@ -18,9 +18,9 @@ import msgpack
 from redis import Redis, RedisError
 
 from registry.schema import Task
-from workers.exchange import Exchange, said_key, stop_key
 from workers.modality import Batch, Code, Item, Picture, Result, Turn, WorkerError
-from workers.runtime import Runtime
+from workers.queue.exchange import Exchange, said_key, stop_key
+from workers.runtime.running import Runtime
 
 log = logging.getLogger(__name__)
 

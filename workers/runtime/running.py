@@ -17,17 +17,17 @@ from typing import Any
 from registry.load import Registry, UnknownModel
 from registry.schema import Card, Task
 from registry.weights import audit
-from workers import memory
-from workers.device import CPU
-from workers.fetching import Fetching
-from workers.inference import Inference
 from workers.modality import Batch, Code, Machine, Modality, Result, Room, WorkerError
-from workers.pace import Measured
-from workers.pressure import Pressure
-from workers.readiness import Readiness, variant_of
-from workers.residency import Deed, Limits, Residency, Resident
-from workers.turns import Turns
-from workers.watchdog import Watchdog
+from workers.runtime import memory
+from workers.runtime.device import CPU
+from workers.runtime.fetching import Fetching
+from workers.runtime.inference import Inference
+from workers.runtime.pace import Measured
+from workers.runtime.pressure import Pressure
+from workers.runtime.readiness import Readiness, variant_of
+from workers.runtime.residency import Deed, Limits, Residency, Resident
+from workers.runtime.turns import Turns
+from workers.runtime.watchdog import Watchdog
 
 __all__ = ["Limits", "Runtime"]
 

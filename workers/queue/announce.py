@@ -13,8 +13,8 @@ from typing import Any
 
 from redis import Redis, RedisError
 
-from workers import memory
-from workers.held import UNACKED_INDEX, Held
+from workers.queue.held import UNACKED_INDEX, Held
+from workers.runtime import memory
 
 log = logging.getLogger(__name__)
 

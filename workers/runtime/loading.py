@@ -8,9 +8,9 @@ from typing import Any
 
 from registry.schema import Card
 from registry.weights import need
-from workers import memory
-from workers.device import CPU
 from workers.modality import Code, Machine, Modality, WorkerError
+from workers.runtime import memory
+from workers.runtime.device import CPU
 
 log = logging.getLogger(__name__)
 

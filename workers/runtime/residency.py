@@ -16,10 +16,10 @@ from typing import Any, Literal
 from registry.load import Registry
 from registry.schema import Card
 from registry.weights import smaller_model
-from workers import memory
-from workers.device import CPU
-from workers.loading import loaded_on, stated_bytes
 from workers.modality import Code, Machine, Modality, WorkerError
+from workers.runtime import memory
+from workers.runtime.device import CPU
+from workers.runtime.loading import loaded_on, stated_bytes
 
 log = logging.getLogger(__name__)
 

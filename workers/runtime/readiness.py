@@ -10,9 +10,9 @@ from registry.engines import Engine, lacking
 from registry.schema import Card, Variant
 from registry.weights import missing as weights_missing
 from registry.weights import placed
-from workers.failures import Failures
-from workers.fetching import Fetching
 from workers.modality import Code, Room, WorkerError
+from workers.runtime.failures import Failures
+from workers.runtime.fetching import Fetching
 
 DOWNLOAD_WAIT_S = 10.0  # a request waits so long for weights: small ones are here by then
 ENGINE_KNOWN_S = 30.0  # looking for an absent library searches every folder of the path

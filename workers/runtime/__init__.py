@@ -1,0 +1,1 @@
+"""Keeps models within memory and runs batches on them; knows no modality and no queue."""
