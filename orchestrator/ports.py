@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -41,6 +41,14 @@ class Provider(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Presence(Protocol):
+    """Whether somebody still waits for an answer."""
+
+    def may_leave(self) -> AbstractContextManager[None]:
+        """Within, work that costs nothing to throw away is cancelled once nobody waits."""
+        ...
 
 
 class Fleet(Protocol):

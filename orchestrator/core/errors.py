@@ -12,6 +12,7 @@ PennyrouteError
 ├── NotEligible             not_eligible         no model meets the request's own constraints
 ├── Overloaded              overloaded           too much work at once; nothing was begun
 ├── DeadlineExceeded        deadline_exceeded    the caller's own deadline passed
+├── CallerLeft              caller_left          nobody waits for the answer any more
 ├── LedgerUnavailable       ledger_unavailable   money cannot be recorded, so none is spent
 ├── StoreUnavailable        store_unavailable    the database cannot answer
 ├── AllRungsFailed          all_rungs_failed     every model of the plan failed
@@ -127,6 +128,10 @@ class Overloaded(PennyrouteError):
 
 class DeadlineExceeded(PennyrouteError):
     code = "deadline_exceeded"
+
+
+class CallerLeft(PennyrouteError):
+    code = "caller_left"
 
 
 class LedgerUnavailable(PennyrouteError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -27,7 +27,7 @@ from orchestrator.core.routing.score import stated_latency_ms, stated_output_tok
 from orchestrator.core.types import Attempt, Call, Decision, Ending, Hold, Inference, Reply, Request
 from orchestrator.flow import structured
 from orchestrator.flow.verify import judged
-from orchestrator.ports import Deps
+from orchestrator.ports import Deps, Presence
 from registry.pricing import cost_nanousd
 from registry.schema import Billing, Card, Task
 
@@ -82,11 +82,14 @@ async def attempt(
     earlier: Sequence[Attempt],
     replies: Sequence[Reply | None],
     elapsed_s: float,
+    presence: Presence | None = None,
 ) -> tuple[Attempt, Reply | None]:
     """One call of one rung, whole. A failed call is an attempt with an error; other errors are raised."""
     opened = await open_attempt(deps, request, decision, rung, earlier, elapsed_s)
+    waits = presence if opened.card.billing is Billing.NONE else None
     try:
-        reply = await structured.complete(deps.providers[opened.card.provider], opened.card, opened.call)
+        with waits.may_leave() if waits is not None else nullcontext():
+            reply = await structured.complete(deps.providers[opened.card.provider], opened.card, opened.call)
     except CallFailed as failure:
         return await fail_attempt(deps, opened, failure), None
     except BaseException as error:

@@ -10,16 +10,17 @@ from orchestrator.core.routing.cascade import Move, Step, next_rung
 from orchestrator.core.types import Answer, Attempt, Decision, Reply, Request
 from orchestrator.flow.attempt import Refusals, attempt
 from orchestrator.flow.decide import decide, remember, ruled
-from orchestrator.ports import Deps
+from orchestrator.ports import Deps, Presence
 from registry.schema import Billing
 
 # A caller waits for this answer: one short pause before the last model is asked once more.
 _RETRY_WAIT_S = 0.25
 
 
-async def route(deps: Deps, request: Request) -> Answer:
+async def route(deps: Deps, request: Request, presence: Presence | None = None) -> Answer:
     """Raises ModelNotFound, NotEligible, NoModelAvailable, BudgetExceeded, LedgerUnavailable, DeadlineExceeded,
-    AllRungsFailed. Where a rung may not be called, the best answer so far is served."""
+    AllRungsFailed. Where a rung may not be called, the best answer so far is served. A call of our own machines ends
+    with its caller's `presence`; a paid one goes on, as it is paid for."""
     started = deps.clock.monotonic()
     request = await ruled(deps, request)
     decision = await decide(deps, request)
@@ -30,7 +31,7 @@ async def route(deps: Deps, request: Request) -> Answer:
             await deps.clock.sleep(_RETRY_WAIT_S)
         elapsed_s = deps.clock.monotonic() - started
         try:
-            ended, reply = await attempt(deps, request, decision, step.rung, attempts, replies, elapsed_s)
+            ended, reply = await attempt(deps, request, decision, step.rung, attempts, replies, elapsed_s, presence)
         except Refusals as refusal:
             decision = without_refused(deps, decision, step.rung, refusal)
             answered = any(reply is not None for reply in replies)

@@ -53,7 +53,7 @@ async def post_generate(request: Request, state: AppState) -> Response:
         body = parse(GenerateBody, await request.body())
     except InvalidInput as error:
         return _refused(error)
-    return await _told(state, key.caller, body, body.prompt)
+    return await _told(state, key.caller, request, body, body.prompt)
 
 
 @router.post("/chat", openapi_extra=takes(ChatBody))
@@ -64,7 +64,7 @@ async def post_chat(request: Request, state: AppState) -> Response:
         body = parse(ChatBody, await request.body())
     except InvalidInput as error:
         return _refused(error)
-    return await _told(state, key.caller, body, body.messages)
+    return await _told(state, key.caller, request, body, body.messages)
 
 
 @router.get("/models")
@@ -81,7 +81,9 @@ def _model(card: Card, missing: str | None) -> dict[str, Any]:
     return {**told, "licence": card.licence, "available": missing is None, "missing": missing}
 
 
-async def _told(state: State, caller: Caller, body: _Asked, given: str | list[MessageBody]) -> Response:
+async def _told(
+    state: State, caller: Caller, request: Request, body: _Asked, given: str | list[MessageBody]
+) -> Response:
     """A failure is told in the same shape, under the status it has everywhere."""
     options = {"temperature": body.temperature, "max_tokens": body.max_tokens, "schema": body.json_schema}
     try:
@@ -89,6 +91,7 @@ async def _told(state: State, caller: Caller, body: _Asked, given: str | list[Me
             answer = await answered(
                 state,
                 caller,
+                request,
                 options=options,
                 task=Task.GENERATE,
                 input=given,

@@ -31,6 +31,7 @@ STATUS: Mapping[type[errors.PennyrouteError], tuple[int, str]] = {
     errors.NoModelAvailable: (503, "No model available"),
     errors.Overloaded: (429, "Too many requests"),
     errors.DeadlineExceeded: (504, "Deadline exceeded"),
+    errors.CallerLeft: (499, "Caller left"),  # read by nobody but an access log; the number is nginx's
     errors.LedgerUnavailable: (503, "Ledger unavailable"),
     errors.StoreUnavailable: (503, "Store unavailable"),
     errors.AllRungsFailed: (502, "Every model failed"),

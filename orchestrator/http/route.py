@@ -26,6 +26,7 @@ from orchestrator.http.auth import authenticate
 from orchestrator.http.body import MAX_MEDIA, MAX_MEDIA_BYTES, InferBody, OptionsBody, RouteBody, SearchBody, parse
 from orchestrator.http.media import UNKNOWN, named_type, sniff
 from orchestrator.http.permits import counted, permit
+from orchestrator.http.presence import present
 from orchestrator.http.problems import problem
 from orchestrator.http.state import State, state_of
 from registry.load import UnknownModel
@@ -58,7 +59,7 @@ async def post_route(request: Request, state: AppState) -> Response:
             story = stream(state.deps, asked)
             decision = await anext(story)  # before the status is sent: who cannot be answered gets it as a status
             return StreamingResponse(_events(state, decision, story), media_type="text/event-stream")
-        return await _answered(state, body, asked)
+        return await _answered(state, body, asked, request)
 
 
 async def post_route_directly(request: Request) -> Response:
@@ -79,7 +80,7 @@ async def post_infer(request: Request, state: AppState) -> Response:
         options=asked_for.options,
     )
     with permit(state):
-        return await _answered(state, body, await _asked(state, body, key.caller, ()))
+        return await _answered(state, body, await _asked(state, body, key.caller, ()), request)
 
 
 @router.post("/embeddings/search", openapi_extra=takes(SearchBody), tags=["route"])
@@ -114,8 +115,8 @@ async def post_blob(request: Request, state: AppState) -> Response:
     return json_response({"id": blob_id, "content_type": content_type, "bytes": len(data)}, 201)
 
 
-async def _answered(state: State, body: RouteBody, asked: Asked) -> Response:
-    answer = await route(state.deps, asked)
+async def _answered(state: State, body: RouteBody, asked: Asked, request: Request) -> Response:
+    answer = await present(request, lambda presence: route(state.deps, asked, presence))
     stored = await embeddings.remember(state.deps, answer) if body.options.store else ()
     return json_response(answer_body(answer, stored), headers=answer_headers(answer))
 

@@ -15,18 +15,24 @@ from orchestrator.flow.route import route
 from orchestrator.http.ask import to_request
 from orchestrator.http.body import OptionsBody, RouteBody, invalid
 from orchestrator.http.media import named_type
+from orchestrator.http.presence import present
 from orchestrator.http.route import uploaded
 from orchestrator.http.state import State
 
 
 async def answered(
-    state: State, caller: Caller, files: Sequence[Media] = (), options: dict[str, Any] | None = None, **body: Any
+    state: State,
+    caller: Caller,
+    http: Request,
+    files: Sequence[Media] = (),
+    options: dict[str, Any] | None = None,
+    **body: Any,
 ) -> Answer:
-    """Raises what `route` raises, and InvalidInput."""
+    """Raises what `route` raises, InvalidInput, and CallerLeft."""
     deps = state.deps
     asked = _body(body, options or {})
     request = await to_request(asked, deps.clock.new_id(), caller, deps.blobs, files, deps.limits.default_strategy)
-    return await route(deps, request)
+    return await present(http, lambda presence: route(deps, request, presence))
 
 
 def _body(body: dict[str, Any], options: dict[str, Any]) -> RouteBody:

@@ -49,6 +49,7 @@ async def post_embeddings(request: Request, state: AppState) -> Response:
         answer = await answered(
             state,
             key.caller,
+            request,
             task=Task.EMBED,
             input=body.input,
             model=body.model,

@@ -41,7 +41,7 @@ async def post_moderations(request: Request, state: AppState) -> Response:
     key = await authenticate(state.deps, request)
     body = parse(ModerationsBody, await request.body())
     with permit(state):
-        answer = await answered(state, key.caller, task=Task.TOXICITY, input=body.input, model=body.model)
+        answer = await answered(state, key.caller, request, task=Task.TOXICITY, input=body.input, model=body.model)
     told = {
         "id": f"modr-{answer.request.id}",
         "model": answer.answered_by.model_id,

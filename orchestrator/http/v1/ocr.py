@@ -68,7 +68,7 @@ async def post_ocr(request: Request, state: AppState) -> Response:
         body = parse(OcrBody, await request.body())
         media, model, pages = _media(body.document.address), body.model, body.pages
     with permit(state):
-        answer = await answered(state, key.caller, files=(media,), task=Task.OCR, input=[], model=model)
+        answer = await answered(state, key.caller, request, files=(media,), task=Task.OCR, input=[], model=model)
     found = answer.reply.data[0]
     every = [_page(number, page) for number, page in enumerate(found.get("pages") or [found])]
     wanted = [page for page in every if pages is None or page["index"] in pages]

@@ -46,6 +46,7 @@ async def post_rerank(request: Request, state: AppState) -> Response:
         answer = await answered(
             state,
             key.caller,
+            request,
             task=Task.RERANK,
             input=texts,
             query=body.query,

@@ -74,6 +74,7 @@ async def _heard(request: Request, state: State, *, translate: bool) -> Response
         answer = await answered(
             state,
             key.caller,
+            request,
             files=(media,),
             options={**asked, "translate": translate},
             task=Task.TRANSCRIBE,
