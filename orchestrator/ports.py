@@ -95,9 +95,9 @@ class Ledger(Protocol):
 
     async def budgets(self) -> Sequence[BudgetState]: ...
 
-    async def tightest(self, caller: Caller) -> BudgetState | None:
-        """The budget that leaves this caller least, as of a few seconds ago; None where none counts or it is not known
-        now. A hint for planning, and cheap: the law is `reserve`."""
+    async def tightest(self, caller: Caller, *, now: bool = False) -> BudgetState | None:
+        """The budget that leaves this caller least, as of a few seconds ago (`now`: as it stands); None where none
+        counts or it is not known. A hint for planning, and cheap: the law is `reserve`."""
         ...
 
     async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState: ...

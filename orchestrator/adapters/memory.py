@@ -105,7 +105,7 @@ class MemoryLedger:
     async def budgets(self) -> Sequence[BudgetState]:
         return [self._state(name) for name in self._limits]
 
-    async def tightest(self, caller: Caller) -> BudgetState | None:
+    async def tightest(self, caller: Caller, *, now: bool = False) -> BudgetState | None:
         return None if self.down else tightest(await self.budgets(), caller)
 
     async def set_budget(self, name: str, limit_nanousd: int) -> BudgetState:

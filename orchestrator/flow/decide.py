@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from orchestrator.core.contract.certificate import Reads
-from orchestrator.core.errors import NotFound
+from orchestrator.core.errors import BudgetExceeded, NotFound
 from orchestrator.core.reading import features as signals
 from orchestrator.core.routing import conversation, rules
 from orchestrator.core.routing.plan import Asked, Choice, choose
@@ -77,7 +77,7 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
         judge=deps.judge.version,
         streamed=streamed,
     )
-    choice = choose(asked, policy, registry)
+    asked, choice = await _chosen(deps, asked, policy, registry)
     if not choice.close:
         return asked, choice
     found = await deps.neighbours.like(request.caller.tenant, signals.ask_of(request), NEIGHBOURS)
@@ -85,6 +85,18 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
         return asked, choice
     read = replace(read, neighbours=found)
     asked = replace(asked, read=read, scores=_scores(deps, request, read, policy, registry, last))
+    return asked, choose(asked, policy, registry)
+
+
+async def _chosen(deps: Deps, asked: Asked, policy: RoutingPolicy, registry: Registry) -> tuple[Asked, Choice]:
+    """Nobody is refused, nor given less, for what a budget left a few seconds ago."""
+    try:
+        choice = choose(asked, policy, registry)
+        if choice.plan.beyond is None:
+            return asked, choice
+    except BudgetExceeded:
+        pass
+    asked = replace(asked, budget=await deps.ledger.tightest(asked.request.caller, now=True))
     return asked, choose(asked, policy, registry)
 
 

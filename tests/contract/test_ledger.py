@@ -180,3 +180,18 @@ async def test_the_tightest_budget_of_a_caller_is_told_for_planning(ledger: Ledg
     assert theirs is not None
     assert (mine.name, mine.remaining_nanousd) == ("acme", 700)
     assert (theirs.name, theirs.remaining_nanousd) == ("global", 5_000)
+
+
+async def test_what_another_process_changed_is_seen_when_it_is_asked_for_now(
+    ledger: Ledger, database_url: str | None
+) -> None:
+    await ledger.set_budget("global", 1)
+    assert (await ledger.tightest(Caller())) is not None
+    if database_url is None:
+        await ledger.set_budget("global", 900)
+    else:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as other:
+            await other.execute("update budgets set limit_nanousd = 900 where name = 'global'")
+    seen = await ledger.tightest(Caller(), now=True)
+    assert seen is not None
+    assert seen.limit_nanousd == 900

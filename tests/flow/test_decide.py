@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from orchestrator.core.errors import NoModelAvailable
+from orchestrator.adapters.memory import MemoryLedger
+from orchestrator.core.budget import BudgetState
+from orchestrator.core.errors import BudgetExceeded, NoModelAvailable
 from orchestrator.core.routing.policy import RoutingPolicy
-from orchestrator.core.types import Complexity, Options, Strategy
+from orchestrator.core.types import Caller, Complexity, Options, Strategy
 from orchestrator.flow.decide import decide
 from registry.schema import Task
 from tests.flow.house import CREATIVE, LOCAL, MID, PREMIUM, build
-from tests.samples import request
+from tests.samples import USD, request
 
 TOOL = {"name": "get_weather", "description": "", "parameters": {"type": "object", "properties": {}}}
 
@@ -84,3 +88,23 @@ async def test_another_policy_is_another_version_and_another_plan() -> None:
     decision = await decide(build(policy=policy).deps, request("Hi!"))
     assert [rung.model_id for rung in decision.plan.rungs] == [PREMIUM]
     assert decision.policy_version == policy.version != RoutingPolicy().version
+
+
+class StaleLedger(MemoryLedger):
+    """What it says lately is behind; asked for now it is right."""
+
+    async def tightest(self, caller: Caller, *, now: bool = False) -> BudgetState | None:
+        found = await super().tightest(caller, now=now)
+        return found if now or found is None else replace(found, spent_nanousd=found.limit_nanousd)
+
+
+async def test_nobody_is_refused_for_what_a_budget_left_a_few_seconds_ago() -> None:
+    house = build(up=frozenset({PREMIUM}))
+    deps = replace(house.deps, ledger=StaleLedger({"global": 200 * USD}))
+    assert (await decide(deps, request("Create a FastAPI server"))).plan.rungs[0].model_id == PREMIUM
+
+
+async def test_a_budget_that_is_spent_now_is_told() -> None:
+    house = build(up=frozenset({PREMIUM}), budget_nanousd=0)
+    with pytest.raises(BudgetExceeded):
+        await decide(house.deps, request("Create a FastAPI server"))

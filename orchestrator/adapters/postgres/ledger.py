@@ -69,7 +69,9 @@ class PostgresLedger:
     async def budgets(self) -> Sequence[BudgetState]:
         return [_budget(row) for row in await self._database.rows("list_budgets")]
 
-    async def tightest(self, caller: Caller) -> BudgetState | None:
+    async def tightest(self, caller: Caller, *, now: bool = False) -> BudgetState | None:
+        if now:
+            self._lately = Fresh(self.budgets)
         try:
             return tightest(await self._lately.get(), caller)
         except StoreUnavailable:
