@@ -48,6 +48,13 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8000, ge=1, le=65535, description="port the API listens on")
     api_processes: int = Field(1, ge=1, le=64, description="API processes")
+    worker_memory_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="part of the memory that each worker of `up` may keep; empty: by what its models ask for",
+    )
     anthropic_api_key: SecretStr | None = Field(None, description="key of the Claude models")
     anthropic_base_url: str | None = Field(None, description="another address for Anthropic's API")
     openai_api_key: SecretStr | None = Field(None, description="key of the GPT models")

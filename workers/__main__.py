@@ -112,8 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--memory-share",
         type=_share,
-        default=0.75,
-        help="what `auto` takes; several workers on one machine share it (default: %(default)s)",
+        default=os.environ.get("PENNYROUTE_WORKER_MEMORY_SHARE") or 0.75,
+        help="what `auto` takes; workers of one machine share it (default: PENNYROUTE_WORKER_MEMORY_SHARE, else 0.75)",
     )
     parser.add_argument(
         "--idle-s",

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from orchestrator.cli import models_audit, models_bench, models_bring, models_doctor, models_scan, models_weights
 from orchestrator.cli.models_local import Local, engine_lack, local_facts, models_folder, size
+from orchestrator.cli.models_memory import worker_memory
 from orchestrator.cli.screen import AsJson, megabytes, money, note, screen, show_json, table, yes_no
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
 from orchestrator.core.errors import ModelNotFound
@@ -55,7 +56,7 @@ def list_command(
     key: Key = None,
     data_dir: DataDir = None,
 ) -> None:
-    """List the models: size, licence, are their weights here, would they fit in this machine's memory.
+    """List the models: size, licence, are their weights here, would they fit in the memory of their worker.
 
     With a running API also which can be called now and what makes the rest available. ≈ is an estimate, ? is not known
     before the first download.
@@ -74,8 +75,8 @@ def list_command(
         models = [_told(card) for card in load().cards.values() if _wanted(card, task, tier)]
     if available:
         models = [model for model in models if model["available"]]
-    registry, folder = load(), models_folder(data_dir)
-    facts = {model["id"]: _local(registry, model["id"], folder) for model in models}
+    registry, folder, memory = load(), models_folder(data_dir), worker_memory(url, key, data_dir)
+    facts = {model["id"]: _local(registry, model["id"], folder, memory) for model in models}
     if as_json:
         show_json([{**model, **_spread(registry, model["id"], facts[model["id"]])} for model in models])
         return
@@ -159,10 +160,10 @@ def _told(card: Card) -> dict[str, Any]:
     return {**plain, "available": None, "missing": None}
 
 
-def _local(registry: Registry, model_id: str, models_dir: Path) -> Local | None:
+def _local(registry: Registry, model_id: str, models_dir: Path, memory: Mapping[str, int]) -> Local | None:
     """None for what this machine's registry does not know, and for models that run elsewhere."""
     card = registry.cards.get(model_id)
-    return local_facts(card, models_dir) if card else None
+    return local_facts(card, models_dir, memory) if card else None
 
 
 def _spread(registry: Registry, model_id: str, facts: Local | None) -> dict[str, Any]:

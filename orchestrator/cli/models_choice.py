@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
@@ -14,11 +14,11 @@ from orchestrator.cli.screen import screen, table, yes_no
 from registry.schema import Card
 
 
-def choose(cards: Sequence[Card], models_dir: Path) -> list[Card]:
+def choose(cards: Sequence[Card], models_dir: Path, memory: Mapping[str, int]) -> list[Card]:
     """The chosen ones, in the order they were typed. Exits with 2 where nobody can be asked, 1 where nobody chose."""
     if not sys.stdin.isatty():
         raise typer.BadParameter("name the models to download; `pennyroute models list --tier local` shows them")
-    facts = [local_facts(card, models_dir) for card in cards]
+    facts = [local_facts(card, models_dir, memory) for card in cards]
     rows = [_row(number, card, fact) for number, (card, fact) in enumerate(zip(cards, facts, strict=True), start=1)]
     columns = ("", "model", "tasks", "licence", "variant", "size", "memory", "fits", "here")
     screen().print(table(columns, rows, right=("", "size", "memory")))

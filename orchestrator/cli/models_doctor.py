@@ -12,12 +12,11 @@ import typer
 from rich.text import Text
 
 from orchestrator.cli.models_local import engine_lack, has_hub, likely_variant, models_folder, told
+from orchestrator.cli.models_memory import announced, shares
 from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
 from orchestrator.cli.server import DataDir, Key, NotRunning, Url, connect
-from orchestrator.house import available_memory_bytes
 from orchestrator.settings import Settings, environment_name
 from orchestrator.settings import load as load_settings
-from pennyroute import Pennyroute, PennyrouteError
 from registry import weights
 from registry.load import Registry, load
 from registry.schema import Card, Task, Tier, Variant
@@ -61,7 +60,7 @@ def doctor_command(
 ) -> None:
     """Say of every model: available, or exactly what would make it so.
 
-    Looks at the engine's packages, the weights, licences, this machine's memory, keys, and with a running API also
+    Looks at the engine's packages, the weights, licences, the memory of each worker, keys, and with a running API also
     at the workers.
 
     **Examples**
@@ -98,12 +97,12 @@ def judge(
     budgets: Mapping[str, int] | None = None,
 ) -> Verdict:
     """One card's verdict. `live`: what a running API says is missing of each model; None: none runs. `budgets`: the
-    bytes that the worker of each queue may use; where none is known, this machine's memory counts."""
+    bytes that the worker of each queue may keep; where none is known, what `up` would give it here counts."""
     if card.queue is None:
         return _elsewhere(card, settings, live)
     if live is not None and live.get(card.id, "not listed") is None:
         return _verdict(card, State.AVAILABLE, [])  # a worker holds it: its memory is not free any more
-    available = (budgets or {}).get(card.queue, available_memory_bytes())
+    available = (shares() | dict(budgets or {})).get(card.queue)
     here = weights.placed(card, models_dir, available_memory_bytes=available)
     variant = here.variant if here else likely_variant(card, available)
     need = weights.need(card, variant, here.folder if here and card.package is None else None)
@@ -135,7 +134,7 @@ def _elsewhere(card: Card, settings: Settings, live: Mapping[str, str | None] | 
 def _weights_step(card: Card, variant: Variant | None, absent: str | None) -> str | None:
     if absent is None or card.package is not None or not has_hub(card):
         return absent
-    smaller = variant is not None and variant != likely_variant(card)  # the worker has less than the machine
+    smaller = variant is not None and variant != likely_variant(card, None)
     line = f"run `pennyroute models download {card.id}{f' --variant {variant.name}' if smaller and variant else ''}`"
     if _is_gated(card, variant):
         page = weights.licence_page(card)
@@ -167,21 +166,12 @@ def _live(
     try:
         with connect(url, key, data_dir) as client:
             models: list[dict[str, Any]] = client.call("GET", "/models")["models"]
-            budgets = _budgets(client)
+            budgets = announced(client)
     except NotRunning:
         if url or load_settings().url:
             raise
         return None, {}
     return {model["id"]: None if model["available"] else str(model["missing"]) for model in models}, budgets
-
-
-def _budgets(client: Pennyroute) -> dict[str, int]:
-    try:
-        checks = client.call("GET", "/health/ready")["checks"]
-    except PennyrouteError as error:
-        checks = error.problem.get("checks", {})  # something needed is away, which is not asked here
-    queues = {name.removeprefix("queue:"): check for name, check in checks.items() if name.startswith("queue:")}
-    return {name: check["budget_bytes"] for name, check in queues.items() if check.get("budget_bytes")}
 
 
 def _show(verdict: Verdict) -> None:

@@ -5,7 +5,7 @@ Also the options and the answer that the commands about weights share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ import typer
 
 from orchestrator.cli.screen import note, screen, show_json, yes_no
 from orchestrator.core.errors import ModelNotFound, PennyrouteError
-from orchestrator.house import available_memory_bytes
 from orchestrator.settings import load as load_settings
 from registry import weights
 from registry.engines import lacking
@@ -70,15 +69,15 @@ class Local:
     fits: bool | None
 
 
-def local_facts(card: Card, models_dir: Path) -> Local | None:
-    """None for a model that runs elsewhere."""
+def local_facts(card: Card, models_dir: Path, memory: Mapping[str, int]) -> Local | None:
+    """None for a model that runs elsewhere. `memory`: bytes that the worker of each queue may keep."""
     if card.queue is None:
         return None
-    found = weights.placed(card, models_dir, available_memory_bytes=available_memory_bytes())
-    variant = found.variant if found else likely_variant(card)
+    available = memory.get(card.queue)
+    found = weights.placed(card, models_dir, available_memory_bytes=available)
+    variant = found.variant if found else likely_variant(card, available)
     folder = found.folder if found and card.package is None else None
     need = weights.need(card, variant, folder)
-    available = available_memory_bytes()
     return Local(
         here=found is not None or weights.needs_no_weights(card),
         variant=variant.name if variant else None,
@@ -89,9 +88,8 @@ def local_facts(card: Card, models_dir: Path) -> Local | None:
     )
 
 
-def likely_variant(card: Card, room_bytes: int | None = None) -> Variant | None:
-    """The variant a download would take on this machine, or for so much memory; the smallest where none fits."""
-    available = available_memory_bytes() if room_bytes is None else room_bytes
+def likely_variant(card: Card, available: int | None) -> Variant | None:
+    """The variant a download would take for so many bytes of memory (None: any); the smallest where none fits."""
     ordered = weights.precise_first(card.variants)
     if not ordered:
         return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +21,10 @@ from orchestrator.cli.models_local import (
     tell_placed,
     told,
 )
+from orchestrator.cli.models_memory import worker_memory
 from orchestrator.cli.progress import transfer_bar
 from orchestrator.cli.screen import AsJson, note, screen, show_json, yes_no
 from orchestrator.cli.server import DataDir
-from orchestrator.house import available_memory_bytes
 from registry import weights
 from registry.load import Registry, load
 from registry.schema import QUEUES, Card, Tier
@@ -40,7 +41,7 @@ def download_command(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Download weights: only what the model's engine needs, in the variant that fits this machine's memory.
+    """Download weights: only what the model's engine needs, in the variant that fits the memory of its worker.
 
     A download that was cut goes on where it stopped. Revision and SHA-256 of every file are recorded the first time
     and held from then on. Half a download is never used. For gated models you are told which licence to accept.
@@ -54,13 +55,12 @@ def download_command(
     HF_ENDPOINT=https://mirror.example pennyroute models download bge-m3
     ```
     """
-    registry, folder = load(), models_folder(data_dir)
+    registry, folder, memory = load(), models_folder(data_dir), worker_memory(data_dir=data_dir)
+    take = partial(_download, folder=folder, variant=variant, registry=registry, memory=memory)
     with told():
-        cards = [registry.get(each) for each in model_ids] if model_ids else choose(downloadable(registry), folder)
-        done = [
-            _download(card, folder, variant, registry, newest=newest, allow_pickle=allow_pickle, silent=as_json)
-            for card in cards
-        ]
+        every = downloadable(registry)
+        cards = [registry.get(each) for each in model_ids] if model_ids else choose(every, folder, memory)
+        done = [take(card, newest=newest, allow_pickle=allow_pickle, silent=as_json) for card in cards]
     if as_json:
         show_json(done)
 
@@ -71,7 +71,8 @@ def prefetch_command(
     queue: Annotated[list[str] | None, typer.Option(help=f"Only of these queues: {', '.join(QUEUES)}.")] = None,
     core: Annotated[bool, typer.Option("--core", help="Only the models the router is built around.")] = False,
     memory_mib: Annotated[
-        int | None, typer.Option(min=1, help="Memory of the machine that will run them.", show_default="this machine's")
+        int | None,
+        typer.Option(min=1, help="Memory of each worker that will run them.", show_default="of a worker here"),
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
@@ -92,7 +93,7 @@ def prefetch_command(
     if unknown:
         raise typer.BadParameter(f"no queue {', '.join(unknown)}; there are {', '.join(QUEUES)}")
     folder = models_folder(data_dir)
-    memory = memory_mib << 20 if memory_mib else available_memory_bytes()
+    memory = dict.fromkeys(QUEUES, memory_mib << 20) if memory_mib else worker_memory(data_dir=data_dir)
     wanted = [card for card in downloadable(load()) if _is_wanted(card, tier, queue, core=core)]
     done = [_prefetch(card, folder, memory, allow_pickle=allow_pickle, silent=as_json) for card in wanted]
     if as_json:
@@ -143,10 +144,11 @@ def verify_command(
 
 def _download(
     card: Card,
+    *,
     folder: Path,
     variant: str | None,
     registry: Registry,
-    *,
+    memory: Mapping[str, int],
     newest: bool,
     allow_pickle: bool,
     silent: bool,
@@ -156,7 +158,7 @@ def _download(
             card,
             folder,
             variant=named_variant(card, variant),
-            available_memory_bytes=available_memory_bytes(),
+            available_memory_bytes=memory.get(card.queue or ""),
             registry=registry,
             newest=newest,
             allow_pickle=allow_pickle,
@@ -167,11 +169,14 @@ def _download(
     return placed_facts(card, here)
 
 
-def _prefetch(card: Card, folder: Path, memory: int | None, *, allow_pickle: bool, silent: bool) -> dict[str, Any]:
+def _prefetch(
+    card: Card, folder: Path, memory: Mapping[str, int], *, allow_pickle: bool, silent: bool
+) -> dict[str, Any]:
+    available = memory.get(card.queue or "")
     try:
         with transfer_bar(card.id, silent=silent) as report:
             here = weights.download(
-                card, folder, available_memory_bytes=memory, allow_pickle=allow_pickle, report=report
+                card, folder, available_memory_bytes=available, allow_pickle=allow_pickle, report=report
             )
     except weights.WeightsError as error:
         return {"id": card.id, "error": str(error), "code": error.code}

@@ -120,6 +120,7 @@ def up_command(
             redis_url=redis_url or settings.redis_url,
             postgres_port=postgres_port,
             redis_port=redis_port,
+            worker_memory_share=settings.worker_memory_share,
         )
         up(options, Console())
 

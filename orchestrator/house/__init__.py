@@ -11,7 +11,7 @@ from orchestrator.adapters.embedded.process import ProcessSpec
 from orchestrator.adapters.embedded.redis import find_server as find_redis_server
 from orchestrator.adapters.embedded.supervisor import Event, EventKind, Supervisor
 from orchestrator.adapters.health import available_memory_bytes
-from orchestrator.house.programs import FLEETS, PYTHON
+from orchestrator.house.programs import FLEETS, PYTHON, queue_memory_bytes
 from orchestrator.house.running import HOUSE_FILE, House, Listener, UpOptions, running_house
 
 __all__ = [
@@ -32,5 +32,6 @@ __all__ = [
     "is_free",
     "pick_free",
     "postgres_binaries",
+    "queue_memory_bytes",
     "running_house",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import redis
 
 from orchestrator.adapters.embedded.process import ProcessSpec
+from registry.machine import limit_bytes
 
 # Name → queues. The drivers do not know each other; a test holds this equal to workers.app.FLEETS.
 FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -25,7 +26,11 @@ FLEETS: tuple[tuple[str, tuple[str, ...]], ...] = (
 # Queue → how much of the workers' memory its models ask for, against each other: language models are the large ones.
 MEMORY_WEIGHTS: Mapping[str, float] = {"llm": 4.0, "audio": 1.5, "upkeep": 0.0, "jobs": 0.0}
 USUAL_WEIGHT = 1.0
-WORKERS_SHARE = 0.75  # of the machine: the rest is for the database, the API and the system
+# The shares overlap: not every worker holds its largest model at once, and a load is refused (or makes room first)
+# where the machine itself has not that much available. Shares that only add up to the machine kept a model of 3.5 GB
+# off one of 24 GB for ever.
+WORKERS_SHARE = 1.5
+MOST_SHARE = 0.75  # for one of them: the rest is for the database, the API and the system
 # -P: a folder named `workers` where the user happens to stand must not be run instead of ours.
 PYTHON = (sys.executable, "-P", "-m")
 # Where workers announce themselves: a sorted set of ids, and per id a key with a JSON object that has the pid.
@@ -54,11 +59,11 @@ def _api(name: str, listener: socket.socket, run: Path, env: Mapping[str, str], 
 
 
 def worker_programs(
-    fleets: Sequence[tuple[str, tuple[str, ...]]], redis_url: str, env: Mapping[str, str]
+    fleets: Sequence[tuple[str, tuple[str, ...]]], redis_url: str, env: Mapping[str, str], share: float | None = None
 ) -> list[ProcessSpec]:
     """One worker process per fleet (name, queues), which share the machine's memory; ready when it has announced
-    itself over Redis."""
-    shares = memory_shares(fleets)
+    itself over Redis. `share`: as in `memory_shares`."""
+    shares = memory_shares(fleets, share)
     return [
         ProcessSpec(
             name=f"worker-{name}",
@@ -71,11 +76,19 @@ def worker_programs(
     ]
 
 
-def memory_shares(fleets: Sequence[tuple[str, tuple[str, ...]]]) -> dict[str, float]:
-    """Fleet → its part of the machine's memory, 0.0 for one that runs no model; together WORKERS_SHARE at most."""
+def memory_shares(fleets: Sequence[tuple[str, tuple[str, ...]]], share: float | None = None) -> dict[str, float]:
+    """Fleet → its part of the machine's memory, 0.0 for one that runs no model; together WORKERS_SHARE at most, and
+    MOST_SHARE for one. `share`: what each gets instead."""
     weights = {name: sum(MEMORY_WEIGHTS.get(queue, USUAL_WEIGHT) for queue in queues) for name, queues in fleets}
-    total = sum(weights.values())
-    return {name: WORKERS_SHARE * weight / total if total else 0.0 for name, weight in weights.items()}
+    total = sum(weights.values()) or 1.0
+    parts = {name: share or min(MOST_SHARE, WORKERS_SHARE * weight / total) for name, weight in weights.items()}
+    return {name: part if weights[name] else 0.0 for name, part in parts.items()}
+
+
+def queue_memory_bytes(share: float | None = None) -> dict[str, int]:
+    """Queue → bytes that the worker which `up` starts for it on this machine may keep. `share`: as above."""
+    limit, shares = limit_bytes(), memory_shares(FLEETS, share)
+    return {queue: int(limit * shares[name]) for name, queues in FLEETS if shares[name] for queue in queues}
 
 
 def _share_flag(share: float) -> tuple[str, ...]:

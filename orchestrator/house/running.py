@@ -43,7 +43,8 @@ class Listener(Protocol):
 class UpOptions:
     """What `up` starts. A given URL means: use that server and start none. Ports None: choose and remember.
 
-    `env` is laid over the environment of API and workers; `app` replaces the API's module:factory.
+    `env` is laid over the environment of API and workers; `app` replaces the API's module:factory. A given
+    `worker_memory_share` is what each worker may keep of the machine's memory.
     """
 
     data_dir: Path
@@ -56,6 +57,7 @@ class UpOptions:
     redis_port: int | None = None
     fleets: Sequence[tuple[str, tuple[str, ...]]] = FLEETS
     beat: bool = True
+    worker_memory_share: float | None = None
     app: str | None = None
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -122,7 +124,8 @@ def _start(
     # onnxruntime leaves a file of its own in the folder for temporary files.
     work_env = {**env, "TMPDIR": str(folder.run)}
     # Begun together, stopped in reverse: the API ends its requests while the workers still answer them.
-    supervisor.begin(*worker_programs(options.fleets, redis_url, work_env), *([beat_program(env)] * options.beat))
+    workers = worker_programs(options.fleets, redis_url, work_env, options.worker_memory_share)
+    supervisor.begin(*workers, *([beat_program(env)] * options.beat))
     supervisor.start(*api_programs(options.api_processes, listener, folder.run, env, options.app))
     return database_url, redis_url
 

@@ -20,7 +20,16 @@ from registry.weights.errors import (
     UnsafeWeights,
     WeightsError,
 )
-from registry.weights.fit import Need, choose_variant, file_bytes, need, precise_first, smaller_model, too_big
+from registry.weights.fit import (
+    MORE_MEMORY,
+    Need,
+    choose_variant,
+    file_bytes,
+    need,
+    precise_first,
+    smaller_model,
+    too_big,
+)
 from registry.weights.journal import audit, entries
 from registry.weights.manifest import FileFacts, Manifest, manifest_of
 from registry.weights.placing import (
@@ -39,6 +48,7 @@ from registry.weights.scan import Found, scan_hub_cache, scan_models
 from registry.weights.transfer import Moved, Report
 
 __all__ = [
+    "MORE_MEMORY",
     "DamagedWeights",
     "DiskFull",
     "FileFacts",

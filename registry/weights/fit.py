@@ -40,6 +40,10 @@ BITS = {
     "bf16": 16.0,
     "fp32": 32.0,
 }
+MORE_MEMORY = (
+    "give the worker more: PENNYROUTE_WORKER_MEMORY_SHARE for those of `pennyroute up`, "
+    "--memory-mib for one of your own"
+)
 _LIGHT_FIRST = tuple(FACTOR)
 
 
@@ -119,11 +123,12 @@ def choose_variant(card: Card, available_memory_bytes: int, registry: Registry |
 
 
 def too_big(card: Card, required_bytes: int, available_bytes: int, registry: Registry | None = None) -> TooBig:
-    """The error for a model that does not fit, with a smaller one to try."""
+    """The error for a model that does not fit into its worker, with a smaller one to try and what gives it more."""
     smaller = smaller_model(card, available_bytes, registry)
-    advice = f"try {smaller}" if smaller else "no smaller model of its kind is registered; free memory"
+    advice = f"try {smaller}, or" if smaller else "no smaller model of its kind is registered;"
     return TooBig(
-        f"{card.id} needs {-(-required_bytes // MB)} MB of memory, {available_bytes // MB} MB are available; {advice}",
+        f"{card.id} needs {-(-required_bytes // MB)} MB of memory, its worker may keep {available_bytes // MB} MB; "
+        f"{advice} {MORE_MEMORY}",
         required_bytes=required_bytes,
         available_bytes=available_bytes,
         smaller=smaller,

@@ -21,9 +21,12 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.models_doctor import State, judge
+from orchestrator.cli.models_memory import worker_memory
 from orchestrator.settings import Settings
 from registry.load import Registry, load
+from registry.machine import limit_bytes
 from registry.schema import Card
+from registry.weights import need
 from tests.cli.conftest import Cli
 from tests.registry import files
 from tests.registry.cards import local
@@ -117,6 +120,72 @@ def test_a_second_download_keeps_the_variant_that_is_here(cli: Cli, hub: Hub) ->
     first = told(cli, "download", "qwen2.5-3b-instruct", "--variant", "q4_k_m")
     again = told(cli, "download", "qwen2.5-3b-instruct")
     assert [each["variant"] for each in (*first, *again)] == ["Q4_K_M", "Q4_K_M"]
+
+
+QWEN = "qwen2.5-3b-instruct"
+
+
+def quantised(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+    """A model in two variants on the hub, whose worker may keep 100 MB more than the smaller one needs; both needs."""
+    repository = hub.repositories.setdefault("Qwen/Qwen2.5-3B-Instruct-GGUF", Repository(files={}))
+    for name in ("q4_k_m", "q8_0"):
+        repository.files[f"qwen2.5-3b-instruct-{name}.gguf"] = files.gguf()
+    variants = {each.name: each for each in load().get(QWEN).variants}
+    less, more = (need(load().get(QWEN), variants[name]) for name in ("Q4_K_M", "Q8_0"))
+    assert less is not None
+    assert more is not None
+    monkeypatch.setenv("PENNYROUTE_WORKER_MEMORY_SHARE", f"{(less.bytes + 10**8) / limit_bytes():.9f}")
+    return less.bytes, more.bytes
+
+
+def test_the_variant_is_that_which_fits_the_worker_and_not_the_machine(
+    cli: Cli, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less, more = quantised(hub, monkeypatch)
+    listed = {model["id"]: model for model in told(cli, "list", "--tier", "local")}
+    assert (listed[QWEN]["variant"], listed[QWEN]["fits"], listed[QWEN]["memory_bytes"]) == ("Q4_K_M", True, less)
+    assert [each["variant"] for each in told(cli, "download", QWEN)] == ["Q4_K_M"]
+    assert told(cli, "download", QWEN, "--variant", "q8_0")[0]["variant"] == "Q8_0"  # whoever names one has it
+    assert less + 10**8 < more
+
+
+def test_a_model_too_large_for_its_worker_is_not_brought_and_what_raises_it_is_named(
+    cli: Cli, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantised(hub, monkeypatch)
+    monkeypatch.setenv("PENNYROUTE_WORKER_MEMORY_SHARE", "0.0001")
+    shown = cli("models", "download", QWEN)
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("Error (too_big) ")
+    assert "give the worker more: PENNYROUTE_WORKER_MEMORY_SHARE for those of `pennyroute up`, " in shown.stderr
+    assert "--memory-mib for one of your own" in shown.stderr
+
+
+class _Ready(BaseHTTPRequestHandler):
+    """What GET /health/ready says of two workers on one queue, of one on another, and of a queue that nobody serves."""
+
+    def do_GET(self) -> None:
+        told = {"llm": (2, 9_000_000_002), "ocr": (1, 7_000_000_000), "audio": (0, 0)}
+        checks = {f"queue:{name}": {"workers": of, "budget_bytes": size} for name, (of, size) in told.items()}
+        body = json.dumps({"checks": {"redis": {"ok": True}, **checks}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...
+
+
+def test_what_a_running_worker_announced_counts_before_what_up_would_give(
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENNYROUTE_WORKER_MEMORY_SHARE", "0.5")
+    half = int(limit_bytes() * 0.5)
+    assert set(worker_memory().values()) == {half}
+    with serving(_Ready) as address:
+        found = worker_memory(address, "a-key")
+    assert (found["llm"], found["ocr"], found["audio"], found["embeddings"]) == (4_500_000_001, 7 * 10**9, half, half)
 
 
 def test_what_goes_wrong_is_one_line_with_a_stable_code(cli: Cli, filled: Hub) -> None:
@@ -255,8 +324,8 @@ class _Ollama(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def ollama() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Ollama)
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -268,7 +337,7 @@ def ollama() -> Iterator[str]:
 
 
 def test_a_scan_asks_an_ollama_server_for_its_models(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ollama() as address:
+    with serving(_Ollama) as address:
         monkeypatch.setenv("OLLAMA_BASE_URL", address)
         (server,) = told(cli, "scan")["servers"]
         assert server["models"] == [
@@ -317,7 +386,7 @@ def test_the_doctor_names_memory_and_a_smaller_model_where_one_is_too_big(tmp_pa
     found = verdict(local(variants=(huge,), fallback="vader"), tmp_path)
     assert (found.state, found.required_bytes, found.smaller) == (State.TOO_BIG, 10**15, "vader")
     assert found.steps[0].startswith("local needs 1000000000 MB of memory, ")
-    assert found.steps[0].endswith(" MB are available; try vader")
+    assert " MB; try vader, or give the worker more: PENNYROUTE_WORKER_MEMORY_SHARE for" in found.steps[0]
 
 
 def test_the_doctor_counts_the_memory_of_the_worker_and_not_of_the_machine(tmp_path: Path) -> None:

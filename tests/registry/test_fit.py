@@ -38,7 +38,10 @@ def test_what_nothing_fits_is_refused_with_required_and_available_memory_and_a_s
     registry = Registry(cards=cards, by_alias={}, by_task={}, by_role={}, version="0" * 64)
     with pytest.raises(TooBig) as told:
         choose_variant(quantised(), 500 * MB, registry)
-    assert str(told.value) == "local needs 1381 MB of memory, 500 MB are available; try small"
+    assert str(told.value) == (
+        "local needs 1381 MB of memory, its worker may keep 500 MB; try small, or give the worker more: "
+        "PENNYROUTE_WORKER_MEMORY_SHARE for those of `pennyroute up`, --memory-mib for one of your own"
+    )
     assert (told.value.required_bytes, told.value.available_bytes) == (1_380_807_500, 500 * MB)
     assert told.value.smaller == "small"
 

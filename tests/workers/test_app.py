@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.house.programs import memory_shares, worker_programs
+from orchestrator.house.programs import memory_shares, queue_memory_bytes, worker_programs
 from registry.load import load
-from workers.__main__ import main
+from registry.machine import limit_bytes
+from registry.weights import need
+from workers.__main__ import _parser, main
 from workers.app import CELERY, FLEETS, INFER_TASK, ROOMS, WorkerSettings, create_app
 from workers.modality import Modality
 from workers.runtime.device import chosen_device, cuda_devices
@@ -94,14 +96,35 @@ def test_a_flag_that_makes_no_sense_is_refused_with_its_value(
     assert words in capsys.readouterr().err
 
 
-def test_the_workers_of_one_machine_share_three_quarters_of_its_memory() -> None:
+def test_the_shares_of_one_machines_workers_overlap_and_leave_the_rest_its_quarter() -> None:
     shares = memory_shares(FLEETS)
-    assert sum(shares.values()) == pytest.approx(0.75)
+    assert sum(shares.values()) == pytest.approx(1.5)
+    assert max(shares.values()) <= 0.75
+    assert memory_shares((("llm", ("llm",)),)) == {"llm": 0.75}
+    bge_m3 = need(load().get("bge-m3"), load().get("bge-m3").variants[0])
+    assert bge_m3 is not None
+    assert 3_400_000_000 < bge_m3.bytes < shares["embeddings"] * 24_000_000_000 - 300_000_000  # the process itself
     assert shares["upkeep"] == 0.0  # it runs no model
     assert max(shares, key=shares.__getitem__) == "llm"
     commands = {spec.name: spec.command for spec in worker_programs(FLEETS, "redis://127.0.0.1:1/0", {})}
     assert commands["worker-llm"][-2:] == ("--memory-share", f"{shares['llm']:.3f}")
     assert "--memory-share" not in commands["worker-upkeep"]
+
+
+def test_a_share_that_is_set_is_that_of_every_worker_and_known_per_queue() -> None:
+    assert memory_shares(FLEETS, 0.5) == {name: 0.0 if name == "upkeep" else 0.5 for name, _ in FLEETS}
+    found = queue_memory_bytes(0.5)
+    assert set(found) == set(ROOMS)
+    assert set(found.values()) == {int(limit_bytes() * 0.5)}
+    assert queue_memory_bytes()["llm"] == int(limit_bytes() * memory_shares(FLEETS)["llm"])
+
+
+def test_a_worker_without_the_flag_takes_the_share_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENNYROUTE_WORKER_MEMORY_SHARE", "0.25")
+    assert _parser().parse_args(["--queues", "llm"]).memory_share == 0.25
+    assert _parser().parse_args(["--queues", "llm", "--memory-share", "0.5"]).memory_share == 0.5
+    monkeypatch.setenv("PENNYROUTE_WORKER_MEMORY_SHARE", "")
+    assert _parser().parse_args(["--queues", "llm"]).memory_share == 0.75
 
 
 def test_the_cpu_is_taken_where_no_driver_answers_and_a_word_for_no_device_is_refused() -> None:

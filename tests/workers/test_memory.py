@@ -164,7 +164,7 @@ def test_a_model_that_cannot_fit_is_refused_before_it_is_loaded_with_a_smaller_o
     assert code == Code.MEMORY_EXCEEDED
     assert re.match(
         r"big needs 500 MB of memory, this worker has (9|10)\d MB available; "
-        r"try middle, or free memory or raise the worker's share of it \(--memory-mib\)",
+        r"try middle, or give the worker more: PENNYROUTE_WORKER_MEMORY_SHARE for those of `pennyroute up`, --",
         message,
     )
     assert (loads, closed) == (["first-8"], [])

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from registry.load import Registry
 from registry.schema import Card
-from registry.weights import smaller_model
+from registry.weights import MORE_MEMORY, smaller_model
 from workers.modality import Code, Machine, Modality, WorkerError
 from workers.runtime import memory
 from workers.runtime.device import CPU
@@ -220,15 +220,15 @@ class Residency:
     def _refusal(self, card: Card, needed: int) -> WorkerError:
         free = max(0, self._limits.memory_bytes - self._floor())
         machine = self._available()
-        whose = "this worker"
+        whose, more = "this worker", MORE_MEMORY
         if machine is not None and machine < min(free, needed):
-            free, whose = machine, "this machine"
+            free, whose, more = machine, "this machine", "free memory"
         smaller = smaller_model(card, free, self._registry)
         return WorkerError(
             Code.MEMORY_EXCEEDED,
             f"{card.id} needs {needed // MB} MB of memory, {whose} has {free // MB} MB available; "
             + (f"try {smaller}, or " if smaller else "")
-            + "free memory or raise the worker's share of it (--memory-mib)",
+            + more,
         )
 
     def _make_room(self, needed: int, keep: str | None = None) -> bool:
