@@ -249,6 +249,35 @@ def test_a_model_that_nobody_asks_for_is_closed_and_unloaded(
     assert not hasty.announce(["sentiment"])["second"]["loaded"]
 
 
+def test_a_loaded_model_whose_files_were_removed_is_missing_at_once_and_unloaded_when_there_is_no_work(
+    tmp_path: Path, seen: counting.Ledger
+) -> None:
+    variant = Variant(name="Q8_0", format="gguf", engine=Engine.BUILTIN)
+    cards = load().with_cards([card("kept", provider="elsewhere", variants=(variant,)), card("first")])
+    (tmp_path / "kept").mkdir()
+    file = tmp_path / "kept" / "kept-Q8_0.gguf"
+    file.write_bytes(b"weights")
+    shared = runtime(cards, tmp_path)
+    shared.run("kept", batch("x"))
+    shared.run("first", batch("x"))
+    assert shared.announce(["sentiment"])["kept"]["missing"] is None
+    busy = threading.Thread(target=shared.run, args=("first", batch("hang")))
+    busy.start()
+    while seen.concurrent == 0:
+        time.sleep(0.005)
+    file.unlink()
+    state = shared.announce(["sentiment"])["kept"]
+    assert (state["missing"].startswith("kept has no weights here; "), state["loaded"]) == (True, True)
+    seen.go_on.set()
+    busy.join()
+    state = shared.announce(["sentiment"])["kept"]
+    assert (state["missing"].startswith("kept has no weights here; "), state["loaded"]) == (True, False)
+    assert seen.closed == ["kept"]
+    with pytest.raises(WorkerError, match="kept has no weights here; ") as error:
+        shared.run("kept", batch("x"))
+    assert error.value.code is Code.MODEL_NOT_FOUND
+
+
 def test_what_was_measured_is_announced_per_model(registry: Registry, tmp_path: Path, seen: counting.Ledger) -> None:
     shared = runtime(registry, tmp_path)
     shared.run("first", batch("one", "refuse"), waited_ms=200.0)

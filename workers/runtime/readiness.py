@@ -38,6 +38,10 @@ class Readiness:
         failure = self.failure(card)
         return failure.message if failure else None
 
+    def gone(self, card: Card) -> bool:
+        """Whether its weights are not here any more: somebody removed them."""
+        return weights_missing(card, self._models_dir) is not None
+
     def require(self, card: Card, deadline_s: float) -> None:
         """Returns once a load can be tried; waits a moment for weights on their way. Raises WorkerError
         model_not_found, or that of a load that failed a moment ago."""

@@ -135,8 +135,10 @@ class Runtime:
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Per model of these queues: what is `missing` (None: it can be called), whether it is `loaded` and on which
         `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
-        Never waits for an inference."""
+        Never waits for an inference. A loaded model whose files were removed is unloaded here, or is `missing` until
+        there is no work."""
         cards = [card for card in self._registry.cards.values() if card.queue in queues]
+        self._drop_gone(cards)
         return {card.id: self._state(card) for card in cards}
 
     def _run(
@@ -199,10 +201,20 @@ class Runtime:
     def _guarded(self, deadline_s: float, on_stuck: Callable[[], None]) -> AbstractContextManager[None]:
         return self._watchdog.guard(deadline_s, on_stuck) if self._watchdog else nullcontext()
 
+    def _drop_gone(self, cards: Iterable[Card]) -> None:
+        """Unloads models whose files were removed, unless there is work: then it is left to the next time."""
+        if gone := [card.id for card in cards if self._is_gone(card)]:
+            with self._turns.take_if_free() as free:
+                if free:
+                    self._residency.drop(gone)
+
+    def _is_gone(self, card: Card) -> bool:
+        return self._residency.get(card.id) is not None and self._readiness.gone(card)
+
     def _state(self, card: Card) -> dict[str, Any]:
         resident = self._residency.get(card.id)
         return {
-            "missing": None if resident else self._readiness.missing(card),
+            "missing": self._readiness.missing(card) if resident is None or self._readiness.gone(card) else None,
             "loaded": resident is not None,
             "device": resident.device if resident else None,
             "resident_bytes": resident.memory_bytes if resident else 0,
