@@ -67,8 +67,13 @@ class Fleet(Protocol):
         ...
 
     def measured(self, model_id: str) -> Mapping[str, Any] | None:
-        """What our workers measured of a model they serve: loads, load_ms, resident_bytes, queue_wait_ms, batch_items,
-        inference_ms, tokens_per_s, errors by code; None where no worker announced it."""
+        """What our workers know of a model they serve: failed (why the last try did, or None; it may be called all
+        the same), loads, load_ms, resident_bytes, queue_wait_ms, batch_items, inference_ms, tokens_per_s, errors by
+        code; None where no worker announced it. Cheap."""
+        ...
+
+    def contexts(self) -> Mapping[str, int]:
+        """Tokens of prompt and answer that loaded local models hold, which may be fewer than their cards say. Cheap."""
         ...
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:

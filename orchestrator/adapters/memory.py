@@ -312,19 +312,24 @@ class MemoryBlobs:
 
 
 class MemoryFleet:
-    """A fixed registry; `down` maps model ids to why they cannot be called."""
+    """A fixed registry; `down` maps model ids to why they cannot be called, `known` to what workers measured."""
 
     def __init__(self, registry: Registry, down: Mapping[str, str] | None = None) -> None:
         self._registry = registry
         self.down = dict(down or {})
         self.paces: dict[str, Pace] = {}
+        self.held: dict[str, int] = {}
         self.observed: list[tuple[str, float, float]] = []
+        self.known: dict[str, Mapping[str, Any]] = {}
 
     def pace(self, model_id: str) -> Pace:
         return self.paces.get(model_id, _AS_STATED)
 
     def measured(self, model_id: str) -> Mapping[str, Any] | None:
-        return None
+        return self.known.get(model_id)
+
+    def contexts(self) -> Mapping[str, int]:
+        return self.held
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
         self.observed.append((model_id, latency_ratio, output_ratio))

@@ -72,6 +72,7 @@ async def weigh(deps: Deps, request: Request, policy: RoutingPolicy, *, streamed
         scores=_scores(deps, request, read, policy, registry, last),
         unavailable=deps.fleet.unavailable(),
         budget=await deps.ledger.tightest(request.caller),
+        contexts=deps.fleet.contexts(),
         last=last,
         bound=bound,
         judge=deps.judge.version,

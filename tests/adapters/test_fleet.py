@@ -29,7 +29,7 @@ class Workers:
         return 250.0
 
     def models(self) -> Mapping[str, Mapping[str, Any]]:
-        return {"minilm-l6-builtin": {"loads": 1}}
+        return {"minilm-l6-builtin": {"loads": 1}, "phi-2": {"context_tokens": 2040}}
 
 
 def fleet(servers: dict[str, str] | None = None, cards: Registry | None = None) -> LiveFleet:
@@ -123,4 +123,8 @@ def test_calls_that_wait_in_this_process_lengthen_the_wait_of_their_model_alone(
 
 def test_what_a_worker_measured_of_a_model_is_told() -> None:
     assert fleet().measured("minilm-l6-builtin") == {"loads": 1}
-    assert fleet().measured("phi-2") is None
+    assert fleet().measured("gemma-2-2b-it") is None
+
+
+def test_how_much_a_loaded_model_holds_is_told() -> None:
+    assert fleet().contexts() == {"phi-2": 2040}

@@ -108,3 +108,20 @@ async def test_a_budget_that_is_spent_now_is_told() -> None:
     house = build(up=frozenset({PREMIUM}), budget_nanousd=0)
     with pytest.raises(BudgetExceeded):
         await decide(house.deps, request("Create a FastAPI server"))
+
+
+LONG = "Summarize this text: " + "The Nile is a river in Africa. " * 200
+
+
+async def test_a_prompt_longer_than_a_loaded_model_holds_goes_to_the_next() -> None:
+    house = build()
+    assert (await decide(house.deps, request(LONG))).plan.rungs[0].model_id == LOCAL
+    house.fleet.held[LOCAL] = 1_024
+    assert (await decide(house.deps, request(LONG))).plan.rungs[0].model_id == MID
+
+
+async def test_where_nobody_else_may_answer_the_short_context_does() -> None:
+    house = build()
+    house.fleet.held[LOCAL] = 1_024
+    asked = request(LONG, strategy=Strategy.LOCAL_ONLY)
+    assert (await decide(house.deps, asked)).plan.rungs[0].model_id == LOCAL

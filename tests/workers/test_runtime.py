@@ -113,6 +113,9 @@ def test_a_failed_load_says_why_and_when_it_is_tried_again_and_is_not_repeated_a
     assert seen.loads == ["damaged"]
     told_to_router = broken.announce(["sentiment"])["damaged"]["missing"]
     assert told_to_router.startswith(sentence + "; the next try is in ")
+    time.sleep(2.05)
+    state = broken.announce(["sentiment"])["damaged"]
+    assert (state["missing"], state["failed"]) == (None, f"{sentence}; the next request tries again (failed 1 times)")
 
 
 def test_a_batch_that_comes_too_late_or_that_nobody_waits_for_is_not_run(
@@ -326,9 +329,11 @@ def test_the_announcement_names_what_each_model_of_a_queue_lacks(registry: Regis
     states = runtime(registry, tmp_path).announce(["sentiment", "document"])
     assert states["first"] == {
         "missing": None,
+        "failed": None,
         "loaded": False,
         "device": None,
         "resident_bytes": 0,
+        "context_tokens": None,
         "loads": 0,
         "load_ms": None,
         "inference_ms": None,

@@ -133,8 +133,8 @@ class Runtime:
         return self._last_ms < BRIEF_MS
 
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Per model of these queues: what is `missing` (None: it can be called), whether it is `loaded` and on which
-        `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
+        """Per model of these queues: what is `missing` (None: it can be called), why its last try `failed` (None: it
+        did not; a call may be tried where nothing is missing), whether it is `loaded` and on which `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
         Never waits for an inference. A loaded model whose files were removed is unloaded here, or is `missing` until
         there is no work."""
         cards = [card for card in self._registry.cards.values() if card.queue in queues]
@@ -215,9 +215,11 @@ class Runtime:
         resident = self._residency.get(card.id)
         return {
             "missing": self._readiness.missing(card) if resident is None or self._readiness.gone(card) else None,
+            "failed": self._readiness.failed_lately(card) if resident is None else None,
             "loaded": resident is not None,
             "device": resident.device if resident else None,
             "resident_bytes": resident.memory_bytes if resident else 0,
+            "context_tokens": getattr(resident.loaded, "context_tokens", None) if resident else None,
             **(self._measured.get(card.id) or Measured()).told(),
         }
 

@@ -14,6 +14,7 @@ LOCAL_TIERS = frozenset({Tier.BUILTIN, Tier.LOCAL})
 PAID_TIERS = frozenset({Tier.MID, Tier.PREMIUM})
 _PREMIUM_TIERS = frozenset({Tier.PREMIUM})
 
+_AS_STATED: Mapping[str, int] = {}
 # A predicted latency is a prior: only a model that would miss the deadline at four times its speed is left out.
 FASTEST_SHARE = 0.25
 
@@ -24,13 +25,14 @@ def eligible(
     cards: Iterable[Card],
     scores: Mapping[str, Score] | None,
     budget: BudgetState | None = None,
+    contexts: Mapping[str, int] = _AS_STATED,
 ) -> tuple[list[Card], dict[str, str]]:
     """Cards that may answer, and for the rest the first reason why not. Without scores only facts are checked.
-    `budget` is the one that leaves the caller least."""
+    `budget` is the one that leaves the caller least, `contexts` what loaded models hold, if less than stated."""
     fit: list[Card] = []
     reasons: dict[str, str] = {}
     for card in cards:
-        reason = _refusal(request, features, card)
+        reason = _refusal(request, features, card, contexts.get(card.id))
         if reason is None and scores is not None:
             reason = _costs_too_much(request, card, scores.get(card.id)) or _overruns(scores.get(card.id), budget)
         if reason is None:
@@ -57,7 +59,7 @@ def nobody(
     return NoModelAvailable(_unavailable_message(request.task, missing, refusals), candidates=missing | refusals)
 
 
-def _refusal(request: Request, features: Features | None, card: Card) -> str | None:
+def _refusal(request: Request, features: Features | None, card: Card, held: int | None) -> str | None:
     """The first fact of the card that rules it out."""
     options = request.options
     if card.tier not in _tiers(request):
@@ -76,8 +78,9 @@ def _refusal(request: Request, features: Features | None, card: Card) -> str | N
         return "does not read images"
     answer = min(options.max_tokens or 0, card.max_output_tokens or options.max_tokens or 0)
     room = answer + (features.tokens if features else 0)
-    if card.context_tokens is not None and room > card.context_tokens:
-        return f"its context of {card.context_tokens} tokens is too small for about {room}"
+    context = min((tokens for tokens in (card.context_tokens, held) if tokens is not None), default=None)
+    if context is not None and room > context:
+        return f"its context of {context} tokens is too small for about {room}"
     return None
 
 

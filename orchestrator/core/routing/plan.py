@@ -13,7 +13,7 @@ Of two plans of equal cost the better is taken: no plan that could have been cho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import inf, nextafter
 
@@ -53,6 +53,8 @@ class Asked:
     """Version of the judge that grades answers."""
     budget: BudgetState | None = None
     """The one that leaves this caller least."""
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that loaded local models hold, where fewer than their cards say."""
     streamed: bool = False
     """What is said cannot be unsaid: the first model that speaks has answered, however it is graded."""
 
@@ -78,7 +80,9 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
         candidates = [registry.cards[model_id] for model_id in asked.scores]
     else:
         candidates = [card for card in cards if card.id not in asked.unavailable]
-    ready, refusals = eligible(request, features, candidates, asked.scores, asked.budget)
+    ready, refusals = eligible(request, features, candidates, asked.scores, asked.budget, asked.contexts)
+    if not ready:  # a local model that holds less than it could leaves the oldest turns out, and says so
+        ready, refusals = eligible(request, features, candidates, asked.scores, asked.budget)
     if not ready:
         raise _overrun(asked, candidates) or nobody(request, features, cards, refusals, asked.unavailable)
     if asked.read is None:
@@ -93,10 +97,12 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
 
 def _overrun(asked: Asked, refused: Sequence[Card]) -> BudgetExceeded | None:
     """Where one of these could answer if the budget had more left."""
-    if asked.budget is None or not refused:
+    if asked.budget is None:
         return None
-    ready, _ = eligible(asked.request, asked.read.features if asked.read else None, refused, asked.scores)
-    return overrun(asked.budget, [asked.scores[card.id] for card in ready]) if ready else None
+    features = asked.read.features if asked.read else None
+    ready, _ = eligible(asked.request, features, refused, asked.scores, contexts=asked.contexts)
+    paid = [asked.scores[card.id] for card in ready if card.billing is not Billing.NONE]
+    return overrun(asked.budget, paid) if paid else None
 
 
 def _able(registry: Registry, task: Task) -> Sequence[Card]:
