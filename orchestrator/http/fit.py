@@ -24,7 +24,7 @@ _QUERIED = frozenset({Task.RERANK, Task.DOCUMENT, Task.VISION, Task.TRANSCRIBE})
 _SHAPES = {
     "messages": "a text or chat messages",
     "texts": "a text or a list of texts",
-    "media": "an image or audio (as data, blob or upload)",
+    "media": "files: images, PDFs or recordings (as data, blob or upload)",
 }
 _ONLY_FOR: Mapping[str, frozenset[Task]] = {
     "tools": CHAT,
