@@ -17,6 +17,7 @@ from orchestrator.http.auth import authenticate
 from orchestrator.http.body import MAX_MESSAGES, MAX_TEXT_CHARACTERS, Json, MessageBody, Strict, parse
 from orchestrator.http.permits import permit
 from orchestrator.http.problems import status_of
+from orchestrator.http.read import what_hinders
 from orchestrator.http.route import AppState, takes
 from orchestrator.http.state import State
 from orchestrator.http.v1.ask import answered
@@ -71,9 +72,9 @@ async def post_chat(request: Request, state: AppState) -> Response:
 async def list_models(request: Request, state: AppState) -> Response:
     """The language models of this machine, and what makes the absent ones available."""
     await authenticate(state.deps, request, "viewer")
-    unavailable = state.deps.fleet.unavailable()
-    cards = [card for card in state.deps.fleet.registry().by_task[Task.GENERATE] if card.billing == "none"]
-    return json_response({"models": [_model(card, unavailable.get(card.id)) for card in cards]})
+    fleet = state.deps.fleet
+    cards = [card for card in fleet.registry().by_task[Task.GENERATE] if card.billing == "none"]
+    return json_response({"models": [_model(card, what_hinders(fleet, card)) for card in cards]})
 
 
 def _model(card: Card, missing: str | None) -> dict[str, Any]:

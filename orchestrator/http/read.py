@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from orchestrator.http.answer import json_response, usd
 from orchestrator.http.auth import authenticate
 from orchestrator.http.body import Strict, parse, plain_json
 from orchestrator.http.route import AppState, request_id, takes
-from orchestrator.ports import ApiKey
+from orchestrator.ports import ApiKey, Fleet
 from orchestrator.settings import LIVE
 from registry.load import UnknownModel
 from registry.schema import Card, Task, Tier
@@ -43,9 +42,9 @@ async def list_models(
 ) -> Response:
     """Every model of the registry, and whether it can be called now; if not, what makes it available."""
     await authenticate(state.deps, request, "viewer")
-    unavailable = state.deps.fleet.unavailable()
-    cards = [c for c in state.deps.fleet.registry().cards.values() if _wanted(c, task, tier)]
-    return json_response({"models": [_model(card, unavailable) for card in cards]})
+    fleet = state.deps.fleet
+    cards = [c for c in fleet.registry().cards.values() if _wanted(c, task, tier)]
+    return json_response({"models": [_model(card, what_hinders(fleet, card)) for card in cards]})
 
 
 @router.get("/models/{model_id:path}", tags=["models"])
@@ -57,7 +56,7 @@ async def get_model(request: Request, state: AppState, model_id: str) -> Respons
     except UnknownModel as error:
         raise ModelNotFound(str(error), model=model_id) from error
     fleet = state.deps.fleet
-    told = {**_model(card, fleet.unavailable()), "card": card.model_dump(mode="json")}
+    told = {**_model(card, what_hinders(fleet, card)), "card": card.model_dump(mode="json")}
     return json_response({**told, "measured": fleet.measured(card.id)})
 
 
@@ -158,7 +157,12 @@ def _wanted(card: Card, task: Task | None, tier: Tier | None) -> bool:
     return (task is None or task in card.tasks) and (tier is None or card.tier is tier)
 
 
-def _model(card: Card, unavailable: Mapping[str, str]) -> dict[str, Any]:
+def what_hinders(fleet: Fleet, card: Card) -> str | None:
+    """What is missing of this model, or why its last try failed, as people are told. The router does try again."""
+    return fleet.unavailable().get(card.id) or (fleet.measured(card.id) or {}).get("failed")
+
+
+def _model(card: Card, missing: str | None) -> dict[str, Any]:
     return {
         "id": card.id,
         "name": card.name,
@@ -170,8 +174,8 @@ def _model(card: Card, unavailable: Mapping[str, str]) -> dict[str, Any]:
         "context_tokens": card.context_tokens,
         "dimensions": card.dimensions,
         "licence": card.licence,
-        "available": card.id not in unavailable,
-        "missing": unavailable.get(card.id),
+        "available": missing is None,
+        "missing": missing,
     }
 
 

@@ -269,6 +269,19 @@ async def test_models_say_whether_they_can_be_called_and_what_is_missing(api: Ap
     assert (card["card"]["prices"][0]["input_nanousd"], card["provider"]) == (2_000_000_000, "anthropic")
 
 
+async def test_a_model_whose_last_try_failed_is_not_shown_as_available_and_is_routed_to_all_the_same(api: Api) -> None:
+    failed = "loading minilm-l6-builtin failed; the next request tries again (failed 1 times)"
+    api.house.fleet.known["minilm-l6-builtin"] = {"failed": failed}
+    shown = (await api.client.get("/models/minilm-l6-builtin")).json()
+    assert (shown["available"], shown["missing"]) == (False, failed)
+    (listed,) = [
+        m for m in (await api.client.get("/models?task=embed")).json()["models"] if m["id"] == "minilm-l6-builtin"
+    ]
+    assert (listed["available"], listed["missing"]) == (False, failed)
+    answer = await api.client.post("/models/infer", json={"model_id": "minilm-l6-builtin", "input": "Hi"})
+    assert answer.status_code == 200
+
+
 async def test_a_budget_set_over_the_api_holds_at_once(api: Api) -> None:
     put = await api.client.put("/budgets/global", json={"limit_usd": "0.000001"}, headers=as_role("admin"))
     assert put.json()["limit_nanousd"] == 1_000

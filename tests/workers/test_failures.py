@@ -46,6 +46,19 @@ def test_other_files_are_tried_at_once_and_their_failure_is_the_first_again() ->
     assert failures.standing("m", "new") is None
 
 
+def test_the_last_failure_is_told_after_its_pause_too_until_a_load_succeeds_or_the_files_are_others() -> None:
+    now = [100.0]
+    failures = Failures(lambda: now[0])
+    assert failures.last("m") is None
+    failures.failed("m", ERROR, weights="old")
+    assert failures.last("m", "old") == "the file ends too soon; the next try is in 2 s (failed 1 times)"
+    now[0] = 9_000.0
+    assert failures.last("m", "old") == "the file ends too soon; the next request tries again (failed 1 times)"
+    assert failures.last("m", "new") is None
+    failures.loaded("m")
+    assert failures.last("m", "old") is None
+
+
 def test_what_is_kept_of_an_error_holds_no_half_loaded_model() -> None:
     failures = Failures(lambda: 0.0)
     try:

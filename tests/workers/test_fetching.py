@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from registry.engines import Engine
+from registry.load import load
 from registry.schema import Card, Variant
 from registry.weights import HubUnreachable, Moved, Placed, TooBig
-from tests.workers.test_runtime import card
-from workers.modality import Code, WorkerError
+from tests.workers.test_runtime import batch, card
+from workers.modality import Code, Machine, Room, WorkerError
 from workers.runtime.fetching import Fetching
+from workers.runtime.running import Runtime
 
 MODEL = card("far", hub_id="someone/far", variants=(Variant(name="fp32", format="safetensors"),))
 HERE = Placed(folder=Path("/nowhere"), variant=None)
@@ -81,9 +84,38 @@ def test_a_download_that_fails_says_why_and_is_not_repeated_at_once(
         begun.append(wanted.id)
         raise failure
 
-    fetching = Fetching(bring, now=lambda: 100.0)
+    now = [100.0]
+    fetching = Fetching(bring, now=lambda: now[0])
+    assert fetching.last_failure(MODEL) is None
     for _ in range(3):
         with pytest.raises(WorkerError) as error:
             fetching.waited_for(MODEL, 30.0)
         assert (error.value.code, error.value.message) == (code, message)
     assert begun == ["far"]
+    now[0] = 102.0
+    assert fetching.told(MODEL) is None  # a request may try again
+    assert fetching.last_failure(MODEL) == message.replace("the next try is in 2 s", "the next request tries again")
+
+
+def test_an_absent_model_whose_download_failed_is_announced_as_such_between_two_tries(tmp_path: Path) -> None:
+    now = [100.0]
+
+    def bring(wanted: Card, report: Report) -> Placed:
+        raise HubUnreachable("the hub does not answer")
+
+    room = {"sentiment": Room(module="tests.workers.counting")}
+    variant = Variant(name="Q8_0", format="gguf", engine=Engine.BUILTIN)
+    model = card("far", provider="elsewhere", hub_id="someone/far", variants=(variant,))
+    shared = Runtime(
+        load().with_cards([model]), room, Machine(models_dir=tmp_path), fetching=Fetching(bring, now=lambda: now[0])
+    )
+    state = shared.announce(["sentiment"])["far"]
+    assert (state["missing"], state["failed"]) == (None, None)
+    with pytest.raises(WorkerError, match="far cannot be downloaded: the hub does not answer"):
+        shared.run("far", batch("x"))
+    state = shared.announce(["sentiment"])["far"]
+    assert state["missing"] == state["failed"]
+    now[0] = 102.0
+    state = shared.announce(["sentiment"])["far"]
+    told = "far cannot be downloaded: the hub does not answer; the next request tries again (failed 1 times)"
+    assert (state["missing"], state["failed"]) == (None, told)

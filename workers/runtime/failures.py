@@ -43,14 +43,26 @@ class Failures:
 
     def standing(self, model: str, weights: object = None) -> WorkerError | None:
         """The error of the last load with the seconds until the next one is allowed; None when it may be tried."""
+        failure = self._of(model, weights)
+        return self._told(failure) if failure and self._left_s(failure) > 0 else None
+
+    def last(self, model: str, weights: object = None) -> str | None:
+        """The error of the last load, also once the next one is allowed; None where it went well, or with other
+        files."""
+        failure = self._of(model, weights)
+        return self._told(failure).message if failure else None
+
+    def _of(self, model: str, weights: object) -> _Failure | None:
         failure = self._failures.get(model)
-        if failure is None or failure.weights != weights:
-            return None
-        left_s = failure.at + pause_s(failure.times) - self._now()
-        if left_s <= 0:
-            return None
-        again = f"the next try is in {math.ceil(left_s)} s (failed {failure.times} times)"
-        return WorkerError(failure.error.code, f"{failure.error.message}; {again}")
+        return failure if failure and failure.weights == weights else None
+
+    def _left_s(self, failure: _Failure) -> float:
+        return failure.at + pause_s(failure.times) - self._now()
+
+    def _told(self, failure: _Failure) -> WorkerError:
+        left_s = math.ceil(self._left_s(failure))
+        again = f"the next try is in {left_s} s" if left_s > 0 else "the next request tries again"
+        return WorkerError(failure.error.code, f"{failure.error.message}; {again} (failed {failure.times} times)")
 
 
 def pause_s(times: int) -> float:

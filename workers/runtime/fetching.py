@@ -61,6 +61,10 @@ class Fetching:
         failure = self._failures.standing(card.id)
         return failure.message if failure else None
 
+    def last_failure(self, card: Card) -> str | None:
+        """Why the last download failed, also once the next one is allowed; None where none did."""
+        return self._failures.last(card.id)
+
     def _flight(self, card: Card) -> _Flight:
         with self._lock:
             if card.id not in self._flights:

@@ -38,6 +38,13 @@ class Readiness:
         failure = self.failure(card)
         return failure.message if failure else None
 
+    def failed_lately(self, card: Card) -> str | None:
+        """Why its last download or load failed and when it is tried again, while that is the last thing known of it;
+        the next request may try all the same. None: nothing failed."""
+        if weights_missing(card, self._models_dir):
+            return self._fetching.last_failure(card) if self._fetching and _can_be_fetched(card) else None
+        return self._failures.last(card.id, self._weights(card)) if card.id in self._failures else None
+
     def gone(self, card: Card) -> bool:
         """Whether its weights are not here any more: somebody removed them."""
         return weights_missing(card, self._models_dir) is not None

@@ -134,9 +134,10 @@ class Runtime:
 
     def announce(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Per model of these queues: what is `missing` (None: it can be called), why its last try `failed` (None: it
-        did not; a call may be tried where nothing is missing), whether it is `loaded` and on which `device`, its `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet).
-        Never waits for an inference. A loaded model whose files were removed is unloaded here, or is `missing` until
-        there is no work."""
+        did not; a call may be tried where nothing is missing), whether it is `loaded` and on which `device`, its
+        `resident_bytes`, and what was measured in this process (`pace.Measured.told`; None: not yet). Never waits
+        for an inference. A loaded model whose files were removed is unloaded here, or is `missing` until there is no
+        work."""
         cards = [card for card in self._registry.cards.values() if card.queue in queues]
         self._drop_gone(cards)
         return {card.id: self._state(card) for card in cards}

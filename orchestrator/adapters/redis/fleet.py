@@ -31,9 +31,9 @@ STALE_AFTER_S = 5.0  # Redis unreadable for longer: what we know is worth nothin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """One live worker process as it announced itself. `models`: id → missing, loaded, device, resident_bytes, loads,
-    load_ms, inference_ms, queue_wait_ms, batch_items, tokens_per_s, errors. `memory`: resident_bytes of the process,
-    budget_bytes, device; empty from a worker of an earlier version."""
+    """One live worker process as it announced itself. `models`: id → missing, failed, loaded, device, resident_bytes,
+    loads, load_ms, inference_ms, queue_wait_ms, batch_items, tokens_per_s, errors. `memory`: resident_bytes of the
+    process, budget_bytes, device; empty from a worker of an earlier version."""
 
     id: str
     queues: tuple[str, ...]
@@ -52,6 +52,7 @@ class FleetReader:
         self._lengths: Mapping[str, int] = {}
         self._in_work: Mapping[str, int] = {}
         self._waits: dict[str, float] = {}  # as of the last reading, worked out when first asked for
+        self._models: Mapping[str, Mapping[str, Any]] | None = None  # likewise
         self._seen: dict[str, float] = {}
         self._read_at: float | None = None
         self._trouble = "Redis has not been read yet; try again in a second"
@@ -110,7 +111,12 @@ class FleetReader:
         )
 
     def models(self) -> Mapping[str, Mapping[str, Any]]:
-        """Per model that a live worker announced: see `measured`."""
+        """Per model that a live worker announced, as of the last reading: see `measured`."""
+        if self._models is None:
+            self._models = self._measured()
+        return self._models
+
+    def _measured(self) -> Mapping[str, Mapping[str, Any]]:
         states: dict[str, list[Mapping[str, Any]]] = {}
         for worker in self._workers:
             for model, state in worker.models.items():
@@ -132,6 +138,7 @@ class FleetReader:
         self._lengths, self._in_work = await self._queue_lengths(list(self._seen))
         self._workers = tuple(workers)
         self._waits = {}
+        self._models = None
         self._read_at = time.monotonic()
 
     async def _announced(self, names: Sequence[str]) -> list[Worker]:
