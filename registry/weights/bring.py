@@ -26,6 +26,7 @@ from registry.weights.folders import (
 from registry.weights.formats import check_folder
 from registry.weights.hashes import sha256
 from registry.weights.journal import audit
+from registry.weights.loadable import require_loadable, require_plain
 from registry.weights.manifest import FileFacts, Manifest, manifest_of, recorded, write_manifest
 from registry.weights.placing import Placed, every_placed
 
@@ -41,14 +42,17 @@ def bring(
 ) -> Placed:
     """Copies (or, with `link`, hard-links) the weights in `origin` into the models folder, judged first.
 
-    `variant` None: the one that these files are. Raises MissingWeights where they are none of the card's,
-    UnsafeWeights, DamagedWeights (headers, the card's hashes, or the metadata.json that came along), DiskFull.
+    `variant` None: the one that these files are. Raises MissingWeights where they are none of the card's or lack what
+    its engine needs, UnsafeWeights, DamagedWeights (headers, JSON, the card's hashes, or the metadata.json that came
+    along), DiskFull.
     """
     if card.package is not None or not card.variants:
         raise MissingWeights(f"{card.id} takes no files: its weights come with {card.package or 'its code'}")
     if not origin.is_dir():
         raise MissingWeights(f"{origin} is no folder; name the one that holds the files of {card.id}")
+    require_plain(origin)
     chosen, names = _recognised(card, origin, variant, allow_pickle=allow_pickle)
+    require_loadable(card, chosen, origin, names)
     check_folder(origin, names, allow_pickle=allow_pickle)
     with alone(card, chosen, models_dir):
         _require_disk(card, origin, names, models_dir, link=link)

@@ -253,6 +253,10 @@ def test_weights_brought_by_hand_are_taken_in_under_the_folders_name(cli: Cli, n
     carried.mkdir()
     (carried / "model.safetensors").write_bytes(files.safetensors())
     (carried / "config.json").write_text("{}")
+    broken = cli("models", "import", str(carried))
+    assert (broken.exit_code, broken.stderr.startswith("Error (weights_missing) ")) == (1, True)
+    assert " lacks tokenizer.json, or vocab.txt, or vocab.json with merges.txt: " in broken.stderr
+    (carried / "tokenizer.json").write_text("{}")
     done = told(cli, "import", str(carried))
     assert (done["id"], done["variant"], done["revision"]) == (BGE, "fp32", None)
     assert cli("models", "verify", BGE).exit_code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import socket
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,7 @@ def origin(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(files.safetensors())
     (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
     (folder / "README.md").write_text("hello")
     return folder
 
@@ -63,7 +65,8 @@ def test_files_brought_by_hand_are_recognised_copied_and_recorded(card: Card, or
     models = tmp_path / "models"
     found = bring(card, origin, models)
     assert found.folder == models / "local" / "fp32"
-    assert sorted(path.name for path in found.folder.iterdir()) == ["config.json", "metadata.json", "model.safetensors"]
+    names = ["config.json", "metadata.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in found.folder.iterdir()) == names
     record = manifest_of(found.folder)
     assert record is not None
     assert (record.source, record.revision, record.variant) == ("import", None, "fp32")
@@ -84,7 +87,7 @@ def test_links_of_the_hub_librarys_cache_are_followed_and_become_files(
 ) -> None:
     snapshot = tmp_path / "snapshot"
     snapshot.mkdir()
-    for name in ("model.safetensors", "config.json"):
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
         (snapshot / name).symlink_to(origin / name)
     found = bring(card, snapshot, tmp_path / "models")
     assert not (found.folder / "model.safetensors").is_symlink()
@@ -112,6 +115,87 @@ def test_damaged_and_unsafe_files_are_refused_before_anything_is_copied(
     with pytest.raises(UnsafeWeights, match="--allow-pickle"):
         bring(card, origin, tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+FIRST = ("config.json", "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("engine", "queue", "beside", "lacks"),
+    [
+        ("onnxruntime", "embeddings", FIRST, "tokenizer.json, or vocab.txt, or vocab.json with merges.txt"),
+        ("onnxruntime", "embeddings", (*FIRST, "vocab.json"), "tokenizer.json, or vocab.txt, or vocab.json with"),
+        ("onnxruntime", "embeddings", (*FIRST, "vocab.json", "merges.txt"), None),
+        ("onnxruntime", "embeddings", ("model.safetensors", "tokenizer.json"), "config.json"),
+        ("onnxruntime", "vision", (*FIRST, "tokenizer.json"), "preprocessor_config.json"),
+        ("transformers", "document", (*FIRST, "preprocessor_config.json"), "tokenizer.json, or vocab.txt, or "),
+        ("transformers", "document", (*FIRST, "tokenizer.json"), "preprocessor_config.json, or processor_config.json"),
+        ("transformers", "document", (*FIRST, "sentencepiece.bpe.model", "preprocessor_config.json"), None),
+        ("transformers", "llm", (*FIRST, "tokenizer.json"), None),
+    ],
+)
+def test_a_folder_that_lacks_what_its_engine_needs_is_refused_with_the_files(
+    tmp_path: Path, engine: str, queue: str, beside: tuple[str, ...], lacks: str | None
+) -> None:
+    card = local(queue=queue, variants=({"name": "fp32", "format": "safetensors", "engine": engine},))
+    for name in beside:
+        (tmp_path / "carried").mkdir(exist_ok=True)
+        (tmp_path / "carried" / name).write_bytes(files.safetensors() if name == "model.safetensors" else b"{}")
+    if lacks is None:
+        assert bring(card, tmp_path / "carried", tmp_path / "models").variant == card.variants[0]
+        return
+    with pytest.raises(MissingWeights) as told:
+        bring(card, tmp_path / "carried", tmp_path / "models")
+    assert str(told.value).startswith(f"{tmp_path / 'carried'} lacks {lacks}")
+    assert str(told.value).endswith(": local cannot be loaded without; add the hub's own")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_whisper_without_tokenizer_or_vocabulary_is_refused_and_a_gguf_needs_nothing_more(tmp_path: Path) -> None:
+    whisper = local(queue="audio", variants=({"name": "fp16", "format": "ctranslate2"},))
+    (tmp_path / "ct2").mkdir()
+    for name in ("model.bin", "config.json", "tokenizer.json"):
+        (tmp_path / "ct2" / name).write_bytes(files.ctranslate2() if name == "model.bin" else b"{}")
+    with pytest.raises(MissingWeights, match=r"lacks vocabulary\.txt, or vocabulary\.json: local cannot be loaded"):
+        bring(whisper, tmp_path / "ct2", tmp_path / "models")
+    (tmp_path / "ct2" / "vocabulary.txt").write_text("word")
+    assert bring(whisper, tmp_path / "ct2", tmp_path / "models").variant == whisper.variants[0]
+    (tmp_path / "gguf").mkdir()
+    (tmp_path / "gguf" / "any-Q4_K_M.gguf").write_bytes(files.gguf())
+    assert bring(local(variants=VARIANTS), tmp_path / "gguf", tmp_path / "models").folder.name == "Q4_K_M"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"model_type": }', b"\xff\xfe\x00", b"[" * 100_000])
+def test_a_json_file_that_is_none_is_refused(card: Card, origin: Path, tmp_path: Path, content: bytes) -> None:
+    (origin / "config.json").write_bytes(content)
+    with pytest.raises(DamagedWeights, match=r"config\.json is no JSON \(.*\); bring the right file"):
+        bring(card, origin, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "config.json", "metadata.json", "deep/model.safetensors"])
+def test_a_fifo_among_the_files_is_refused_before_it_is_opened(
+    card: Card, origin: Path, tmp_path: Path, name: str
+) -> None:
+    (origin / name).unlink(missing_ok=True)
+    (origin / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(origin / name)
+    with pytest.raises(UnsafeWeights, match="is a FIFO and no file; take it out of the folder"):
+        bring(card, origin, tmp_path / "models")
+
+
+def test_a_socket_and_a_link_that_leads_nowhere_are_refused(card: Card, origin: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(origin / "s"))
+        with pytest.raises(UnsafeWeights, match="/s is a socket and no file; take it out of the folder"):
+            bring(card, origin, tmp_path / "models")
+    (origin / "s").unlink()
+    (origin / "tokenizer.json").unlink()
+    (origin / "tokenizer.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(
+        MissingWeights, match=r"tokenizer\.json is a link that leads nowhere; put the file itself there"
+    ):
+        bring(card, origin, tmp_path / "models")
 
 
 def test_hashes_of_the_card_and_of_a_record_that_came_along_are_held(card: Card, origin: Path, tmp_path: Path) -> None:
