@@ -72,7 +72,9 @@ def remove_command(
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Take a model's weights off the disk. The record of the first download stays: a later one is held to it.
+    """Take a model's weights off the disk. Which revision they were of, and their hashes, stay recorded: a later
+    download is held to them. Of files that were brought by hand without such a record nothing stays. Without a
+    terminal, say --yes.
 
     **Examples**
 
@@ -83,10 +85,17 @@ def remove_command(
     """
     with told():
         card = load().get(model_id)
-        if not yes and sys.stdin.isatty():
-            typer.confirm(f"Remove the weights of {card.id}?", abort=True)
+        if not yes:
+            _confirm(card.id)
         freed = weights.remove(card, models_folder(data_dir), variant=named_variant(card, variant))
     if as_json:
         show_json({"id": card.id, "variant": variant, "bytes": freed})
     else:
         note(f"{card.id}: {size(freed)} freed")
+
+
+def _confirm(model_id: str) -> None:
+    """Exits with 1 where the answer is no, 2 where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"nobody can be asked here whether to remove the weights of {model_id}; say --yes")
+    typer.confirm(f"Remove the weights of {model_id}?", abort=True)

@@ -19,6 +19,7 @@ from registry.weights.folders import (
     inside,
     names_in,
     partial_folder,
+    pin_file,
     private_folder,
     publish,
     variant_folder,
@@ -29,6 +30,7 @@ from registry.weights.journal import audit
 from registry.weights.loadable import require_loadable, require_plain
 from registry.weights.manifest import FileFacts, Manifest, manifest_of, recorded, write_manifest
 from registry.weights.placing import Placed, every_placed
+from registry.weights.plan import recorded_pin
 
 
 def bring(
@@ -73,8 +75,8 @@ def bring(
 def remove(card: Card, models_dir: Path, *, variant: Variant | None = None) -> int:
     """Takes this card's weights (or one variant) off the disk, a download in progress too; returns the bytes freed.
 
-    The record of the first download stays, so that a later one is held to it. Raises MissingWeights where there is
-    nothing to remove, UnsafeWeights where the folder is a link that leads elsewhere.
+    What was recorded of their revision on the hub stays, so that a later download is held to it. Raises
+    MissingWeights where there is nothing to remove, UnsafeWeights where the folder is a link that leads elsewhere.
     """
     if card.package is not None:
         name = card.package.partition("==")[0]
@@ -85,6 +87,7 @@ def remove(card: Card, models_dir: Path, *, variant: Variant | None = None) -> i
     freed = 0
     for each in [variant] if variant else card.variants:
         with alone(card, each, models_dir):
+            _keep_record(card, each, models_dir)
             places = (variant_folder(card, each, models_dir), partial_folder(card, each, models_dir))
             freed += sum(_removed(place) for place in places)
             freed += _remove_loose(card, each, models_dir)
@@ -162,6 +165,17 @@ def _link(source: Path, target: Path) -> None:
         raise MissingWeights(
             f"{source} cannot be linked to {target.parent} ({error.strerror}); leave out --link to copy it"
         ) from error
+
+
+def _keep_record(card: Card, variant: Variant, models_dir: Path) -> None:
+    """A download is recorded outside of its folder too; an import of files whose revision is known is not."""
+    try:
+        record = recorded_pin(card, variant, models_dir)
+    except DamagedWeights:  # a record that cannot be read holds nothing, and must not keep its files here
+        return
+    if record is not None and not pin_file(card, variant, models_dir).exists():
+        private_folder(models_dir / ".pins")
+        write_manifest(pin_file(card, variant, models_dir), record)
 
 
 def _remove_loose(card: Card, variant: Variant, models_dir: Path) -> int:

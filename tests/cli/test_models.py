@@ -73,11 +73,24 @@ def test_a_download_is_listed_verified_and_removed(cli: Cli, filled: Hub, no_set
     assert (listed["bge-m3"]["here"], listed["bge-m3"]["licence"]) == (False, "MIT")
     verified = {each["id"]: each["error"] for each in told(cli, "verify")}
     assert verified[BGE] is None
-    assert told(cli, "remove", BGE)["bytes"] > 200_000
+    assert told(cli, "remove", BGE, "--yes")["bytes"] > 200_000
     assert not folder.exists()
-    again = cli("models", "remove", BGE)
+    again = cli("models", "remove", BGE, "--yes")
     assert again.exit_code == 1
     assert again.stderr.startswith("Error (weights_missing) ")
+
+
+def test_without_a_terminal_a_removal_must_be_confirmed_with_yes_and_the_record_stays(
+    cli: Cli, filled: Hub, no_settings: Path
+) -> None:
+    cli("models", "download", BGE)
+    shown = cli("models", "remove", BGE, given="y\n")
+    assert shown.exit_code == 2
+    assert "say --yes" in " ".join(shown.stderr.split())
+    folder = no_settings / "data" / "models"
+    assert (folder / BGE / "fp32" / "model.safetensors").is_file()
+    assert told(cli, "remove", BGE, "--yes")["id"] == BGE
+    assert json.loads((folder / ".pins" / f"{BGE}--fp32.json").read_text())["revision"] == REVISION
 
 
 def test_a_download_in_json_names_folder_bytes_and_revision(cli: Cli, filled: Hub) -> None:
@@ -105,7 +118,7 @@ def test_a_changed_file_fails_verify_with_exit_1_and_is_mended_by_download(
 
 def test_what_was_done_is_shown_with_who_did_it(cli: Cli, filled: Hub) -> None:
     cli("models", "download", BGE)
-    cli("models", "remove", BGE)
+    cli("models", "remove", BGE, "-y")
     found = told(cli, "audit")
     assert [(each["deed"], each["card"]) for each in found] == [("download", BGE), ("remove", BGE)]
     assert all("process" in each["who"] for each in found)

@@ -25,6 +25,7 @@ from registry.weights import (
     MissingWeights,
     Moved,
     UnsafeWeights,
+    bring,
     download,
     ensure,
     entries,
@@ -164,6 +165,26 @@ def test_the_revision_of_the_first_download_is_kept_even_after_a_removal(hub: Hu
     record = manifest_of(fetched(hub, tmp_path, newest=True))
     assert record is not None
     assert record.revision == "2" * 40
+
+
+def test_the_revision_of_an_import_that_came_with_its_record_is_kept_after_a_removal_too(
+    hub: Hub, tmp_path: Path
+) -> None:
+    carried = fetched(hub, tmp_path / "first")
+    bring(card(), carried, tmp_path / "second")
+    remove(card(), tmp_path / "second")
+    hub.repositories["someone/local"].files["model.safetensors"] = bytes(len(WEIGHTS))
+    with pytest.raises(DamagedWeights, match="was recorded first"):
+        fetched(hub, tmp_path / "second")
+
+
+def test_a_record_that_cannot_be_read_keeps_no_files_from_being_removed(hub: Hub, tmp_path: Path) -> None:
+    folder = fetched(hub, tmp_path)
+    (folder / "metadata.json").write_text("{")
+    for pin in (tmp_path / ".pins").iterdir():
+        pin.unlink()
+    assert remove(card(), tmp_path) > len(WEIGHTS)
+    assert not folder.exists()
 
 
 def test_other_bytes_under_the_recorded_revision_are_refused(hub: Hub, tmp_path: Path) -> None:
