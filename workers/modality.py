@@ -109,8 +109,8 @@ class Batch:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
     """What a load may use: the folder for downloaded and built weights, threads per inference, and the device
-    (`cpu` or `cuda`). `allow_pickle`: weights that can run code when read are accepted. `memory_bytes` is what this
-    worker may keep in all (None: unknown): of several variants of a model the best that fits is taken."""
+    (`cpu` or `cuda`). `allow_pickle`: weights that can run code when read are accepted. `memory_bytes` is what
+    models may keep in this worker (None: unknown): of several variants of a model the best that fits is taken."""
 
     models_dir: Path
     threads: int = 1

@@ -21,6 +21,7 @@ from workers.queue.announce import Announcer
 from workers.queue.held import Held
 from workers.queue.infer import Order, answer
 from workers.queue.window import ONE, PAIR, SEVERAL, Window
+from workers.runtime import memory
 from workers.runtime.device import chosen_device
 from workers.runtime.fetching import Fetching, from_hub
 from workers.runtime.running import Limits, Runtime
@@ -41,7 +42,7 @@ def work(
 ) -> int:
     """Serves the queues until a signal; returns the exit code."""
     redis, held = _redis(settings.redis_url), Held()
-    device = chosen_device(settings.device)
+    device, room = chosen_device(settings.device), models_bytes(settings)
     window = Window(lambda: SEVERAL if runtime.contended() else PAIR if runtime.brief() else ONE)
     watchdog = Watchdog(end=lambda: _end(window, announcer, held, redis))
     runtime = Runtime(
@@ -52,11 +53,11 @@ def work(
             threads=settings.threads,
             device=device,
             allow_pickle=settings.allow_pickle,
-            memory_bytes=settings.memory_bytes,
+            memory_bytes=room,
         ),
         Limits(models=settings.max_models, memory_bytes=settings.memory_bytes, idle_s=settings.idle_s),
         watchdog=watchdog,
-        fetching=Fetching(from_hub(settings.models_dir, settings.memory_bytes)) if settings.download_weights else None,
+        fetching=Fetching(from_hub(settings.models_dir, room)) if settings.download_weights else None,
     )
     facts = {"budget_bytes": settings.memory_bytes, "device": device}
     announcer = Announcer(redis, queues, lambda: runtime.announce(queues), held, facts)
@@ -64,6 +65,11 @@ def work(
     app = create_app(settings, {INFER_TASK: infer, **upkeep_tasks()})
     app.steps["consumer"].add(window.step())
     return _serve(app, queues, lambda: _begin(runtime, announcer, settings), announcer)
+
+
+def models_bytes(settings: WorkerSettings) -> int:
+    """Of what this process may keep, what is left for models before any is loaded: a larger one is refused."""
+    return max(0, settings.memory_bytes - memory.resident_bytes())
 
 
 def beat(settings: WorkerSettings) -> int:

@@ -11,7 +11,7 @@ from orchestrator.adapters.embedded.process import ProcessSpec
 from orchestrator.adapters.embedded.redis import find_server as find_redis_server
 from orchestrator.adapters.embedded.supervisor import Event, EventKind, Supervisor
 from orchestrator.adapters.health import available_memory_bytes
-from orchestrator.house.programs import FLEETS, PYTHON, queue_memory_bytes
+from orchestrator.house.programs import FLEETS, PYTHON, models_bytes, queue_memory_bytes
 from orchestrator.house.running import HOUSE_FILE, House, Listener, UpOptions, running_house
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "available_memory_bytes",
     "find_redis_server",
     "is_free",
+    "models_bytes",
     "pick_free",
     "postgres_binaries",
     "queue_memory_bytes",

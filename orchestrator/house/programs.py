@@ -30,6 +30,7 @@ USUAL_WEIGHT = 1.0
 # where the machine itself has not that much available. Shares that only add up to the machine kept a model of 3.5 GB
 # off one of 24 GB for ever.
 WORKERS_SHARE = 1.5
+PROCESS_BYTES = 100 * 10**6  # of a worker without a model: 52 MB were seen before a connection and an engine's library
 MOST_SHARE = 0.75  # for one of them: the rest is for the database, the API and the system
 # -P: a folder named `workers` where the user happens to stand must not be run instead of ours.
 PYTHON = (sys.executable, "-P", "-m")
@@ -86,9 +87,15 @@ def memory_shares(fleets: Sequence[tuple[str, tuple[str, ...]]], share: float | 
 
 
 def queue_memory_bytes(share: float | None = None) -> dict[str, int]:
-    """Queue → bytes that the worker which `up` starts for it on this machine may keep. `share`: as above."""
+    """Queue → bytes that models may keep in the worker which `up` starts for it on this machine. `share`: as above."""
     limit, shares = limit_bytes(), memory_shares(FLEETS, share)
-    return {queue: int(limit * shares[name]) for name, queues in FLEETS if shares[name] for queue in queues}
+    kept = {name: models_bytes(int(limit * part)) for name, part in shares.items() if part}
+    return {queue: kept[name] for name, queues in FLEETS if name in kept for queue in queues}
+
+
+def models_bytes(budget_bytes: int) -> int:
+    """Of what a worker may keep in all, what is left for its models."""
+    return max(0, budget_bytes - PROCESS_BYTES)
 
 
 def _share_flag(share: float) -> tuple[str, ...]:

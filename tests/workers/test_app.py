@@ -13,6 +13,8 @@ from registry.weights import need
 from workers.__main__ import _parser, main
 from workers.app import CELERY, FLEETS, INFER_TASK, ROOMS, WorkerSettings, create_app
 from workers.modality import Modality
+from workers.process import models_bytes
+from workers.runtime import memory
 from workers.runtime.device import chosen_device, cuda_devices
 from workers.schedule import BEAT
 from workers.upkeep import upkeep_tasks
@@ -115,8 +117,14 @@ def test_a_share_that_is_set_is_that_of_every_worker_and_known_per_queue() -> No
     assert memory_shares(FLEETS, 0.5) == {name: 0.0 if name == "upkeep" else 0.5 for name, _ in FLEETS}
     found = queue_memory_bytes(0.5)
     assert set(found) == set(ROOMS)
-    assert set(found.values()) == {int(limit_bytes() * 0.5)}
-    assert queue_memory_bytes()["llm"] == int(limit_bytes() * memory_shares(FLEETS)["llm"])
+    assert set(found.values()) == {int(limit_bytes() * 0.5) - 100_000_000}  # the process itself
+    assert queue_memory_bytes()["llm"] == int(limit_bytes() * memory_shares(FLEETS)["llm"]) - 100_000_000
+
+
+def test_what_the_process_itself_holds_is_not_left_for_models() -> None:
+    resident = memory.resident_bytes()
+    assert 0 < resident - 30 * 2**20 <= 10**11 - models_bytes(settings(memory_bytes=10**11)) <= resident + 30 * 2**20
+    assert models_bytes(settings(memory_bytes=1)) == 0
 
 
 def test_a_worker_without_the_flag_takes_the_share_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
