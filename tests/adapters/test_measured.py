@@ -23,7 +23,15 @@ def test_sums_means_and_errors_are_over_those_that_measured() -> None:
         context_tokens=4_096,
         errors={"timeout": 1, "invalid_input": 2},
     )
-    other = state(loaded=True, device="cpu", resident_bytes=200, loads=1, load_ms=400.0, context_tokens=2_048, errors={"timeout": 3})
+    other = state(
+        loaded=True,
+        device="cpu",
+        resident_bytes=200,
+        loads=1,
+        load_ms=400.0,
+        context_tokens=2_048,
+        errors={"timeout": 3},
+    )
     assert measured([busy, other, state(missing="its weights are not here")]) == {
         "missing": None,
         "failed": None,
