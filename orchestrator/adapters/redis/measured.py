@@ -24,9 +24,7 @@ def measured(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "on_gpu": sum(state.get("device") == "cuda" for state in states),
         **{name: sum(int(state.get(name) or 0) for state in states) for name in _SUMS},
         **{name: _mean([state.get(name) for state in states]) for name in _MEANS},
-        "context_tokens": min(
-            (int(state["context_tokens"]) for state in states if state.get("context_tokens")), default=None
-        ),
+        "context_tokens": min(_known(states, "context_tokens"), default=None),
         "errors": dict(sorted(sum((Counter(state.get("errors") or {}) for state in states), Counter()).items())),
     }
 
