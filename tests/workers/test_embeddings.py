@@ -103,18 +103,18 @@ SENTENCES = (
 def test_a_vector_is_what_an_independent_numpy_bert_computes(
     encoder: embeddings.Encoder, folder: Path, sentence: str
 ) -> None:
-    np.testing.assert_allclose(embed(encoder, sentence)[0], reference(folder, sentence), atol=2e-6)
+    np.testing.assert_allclose(embed(encoder, sentence)[0], reference(folder, sentence), atol=1e-5)
 
 
 def test_the_known_vector_of_a_sentence_begins_as_it_always_did(encoder: embeddings.Encoder) -> None:
     known = [0.067657, 0.063496, 0.048713, 0.079305, 0.037448, 0.002653]  # by the reference above
-    np.testing.assert_allclose(embed(encoder, "This is an example sentence")[0][:6], known, atol=2e-6)
+    np.testing.assert_allclose(embed(encoder, "This is an example sentence")[0][:6], known, atol=1e-5)
 
 
 def test_every_vector_has_length_one_and_384_dimensions(encoder: embeddings.Encoder) -> None:
     vectors = embed(encoder, *SENTENCES)
     assert vectors.shape == (4, 384)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
 
 
 def test_the_same_text_gives_the_same_bytes_twice(encoder: embeddings.Encoder) -> None:
@@ -147,7 +147,7 @@ def test_text_beyond_256_tokens_is_cut_off(encoder: embeddings.Encoder) -> None:
     (result,) = embeddings.infer(encoder, Batch(task=Task.EMBED, items=(Item(texts=(whole,)),)))
     assert not isinstance(result, WorkerError)
     assert result["tokens"] == 256
-    np.testing.assert_allclose(embed(encoder, whole), embed(encoder, cut), atol=2e-6)
+    np.testing.assert_allclose(embed(encoder, whole), embed(encoder, cut), atol=1e-5)
 
 
 def test_reranking_puts_the_nearest_document_first_and_keeps_the_best(encoder: embeddings.Encoder) -> None:
@@ -163,7 +163,7 @@ def test_a_rerank_score_is_the_cosine_mapped_to_zero_to_one(encoder: embeddings.
     item = Item(texts=("The same words.",), query="The same words.")
     (result,) = embeddings.infer(encoder, Batch(task=Task.RERANK, items=(item,)))
     assert not isinstance(result, WorkerError)
-    assert result["results"] == [{"index": 0, "score": pytest.approx(1.0, abs=1e-6)}]
+    assert result["results"] == [{"index": 0, "score": pytest.approx(1.0, abs=1e-5)}]
 
 
 def test_one_callers_bad_item_does_not_touch_the_others(encoder: embeddings.Encoder) -> None:
@@ -177,7 +177,7 @@ def test_one_callers_bad_item_does_not_touch_the_others(encoder: embeddings.Enco
     assert not isinstance(good, WorkerError)
     assert not isinstance(more, WorkerError)
     assert (good["shape"], more["shape"]) == ([1, 384], [2, 384])
-    np.testing.assert_allclose(np.frombuffer(good["f32"], "<f4"), embed(encoder, "good")[0], atol=2e-6)
+    np.testing.assert_allclose(np.frombuffer(good["f32"], "<f4"), embed(encoder, "good")[0], atol=1e-5)
 
 
 def test_reranking_without_a_query_is_refused(encoder: embeddings.Encoder) -> None:
@@ -192,7 +192,7 @@ def test_documents_and_the_query_get_the_prefixes_of_the_card(encoder: embedding
     (result,) = embeddings.infer(prefixed, Batch(task=Task.EMBED, items=(item,)))
     assert not isinstance(result, WorkerError)
     vectors = np.frombuffer(result["f32"], "<f4").reshape(2, 384)
-    np.testing.assert_allclose(vectors, embed(encoder, "passage: rivers", "query: trade"), atol=2e-6)
+    np.testing.assert_allclose(vectors, embed(encoder, "passage: rivers", "query: trade"), atol=1e-5)
 
 
 def test_a_passed_deadline_stops_the_inference(encoder: embeddings.Encoder) -> None:
@@ -220,7 +220,7 @@ def test_a_downloaded_model_with_cls_pooling_takes_the_first_token(
     linked(folder, tmp_path / "downloaded")
     first = embeddings.load(downloaded(card, pooling="cls"), Machine(models_dir=tmp_path))
     vector = embed(first, "A cat sits on the mat.")[0]
-    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-5)
     assert vector @ embed(encoder, "A cat sits on the mat.")[0] < 0.99
 
 
@@ -272,7 +272,7 @@ def test_fewer_dimensions_keep_the_first_ones_at_length_one(encoder: embeddings.
     found = np.frombuffer(result["f32"], "<f4").reshape(result["shape"])
     whole = embed(encoder, "rivers", "trade", "boats")[:, :64]
     assert result["shape"] == [3, 64]
-    np.testing.assert_allclose(found, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(found, whole / np.linalg.norm(whole, axis=1, keepdims=True), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_how_many_texts_were_cut_is_told(encoder: embeddings.Encoder) -> None:
 
 
 def test_an_empty_text_has_a_vector_too(encoder: embeddings.Encoder) -> None:
-    assert np.linalg.norm(embed(encoder, "")[0]) == pytest.approx(1.0, abs=1e-6)
+    assert np.linalg.norm(embed(encoder, "")[0]) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +352,7 @@ def test_every_embedding_card_embeds_with_its_own_prefixes_and_pooling(tiny: Pat
     assert not isinstance(result, WorkerError)
     found = np.frombuffer(result["f32"], "<f4").reshape(result["shape"])
     texts = [document + text for text in item.texts] + [query + "What is science?"]
-    np.testing.assert_allclose(found, embed(bare(model), *texts), atol=2e-6)
+    np.testing.assert_allclose(found, embed(bare(model), *texts), atol=1e-5)
     assert result["shape"] == [3, card.dimensions]
     if name != "gte-multilingual-base":  # its files name an architecture that needs code of the hub
         theirs = pytest.importorskip("sentence_transformers").SentenceTransformer(str(tiny / name), device="cpu")

@@ -86,7 +86,7 @@ def test_a_long_document_loses_its_end_and_says_so_and_the_query_stays(model: Mo
     (result,) = ranked(model, Item(texts=(long, "the old town", long + "and more"), query=QUERY))
     scores = {each["index"]: each["score"] for each in result["results"]}
     assert result["truncated"] == 2
-    assert scores[0] == pytest.approx(scores[2], abs=1e-6)
+    assert scores[0] == pytest.approx(scores[2], abs=1e-5)
     assert result["tokens"] < 2 * 512 + 60
 
 
