@@ -5,9 +5,10 @@ Past prompts like it are looked up exactly where routing would look them up, whi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.errors import NoModelAvailable, NotEligible
+from orchestrator.core.errors import BudgetExceeded, NoModelAvailable, NotEligible
 from orchestrator.core.routing.asking import asked_of, candidates, seen
 from orchestrator.core.routing.explain import explanation
 from orchestrator.core.routing.plan import Asked
@@ -24,7 +25,7 @@ async def explain(deps: Deps, request: Request, *, streamed: bool = False) -> di
     policy, registry = await deps.policies.current(), deps.fleet.registry()
     try:
         asked, choice = await weigh(deps, request, policy, streamed=streamed)
-    except (NotEligible, NoModelAvailable) as refusal:
+    except (NotEligible, NoModelAvailable, BudgetExceeded) as refusal:
         return explanation(await _unanswered(deps, request, policy), None, policy, registry, refusal)
     return explanation(asked, choice, policy, registry)
 
@@ -35,4 +36,6 @@ async def _unanswered(deps: Deps, request: Request, policy: RoutingPolicy) -> As
         return Asked(request=request, read=None, scores={}, unavailable=away)
     known = seen(request, await deps.policies.predictor(policy.scorer))
     cards = candidates(request, policy, deps.fleet.registry())
-    return asked_of(known, policy, cards, away, deps.clock.now(), judge=deps.judge.version)
+    asked = asked_of(known, policy, cards, away, deps.clock.now(), judge=deps.judge.version)
+    budget = await deps.ledger.tightest(request.caller, now=True)
+    return replace(asked, budget=budget, contexts=deps.fleet.contexts())

@@ -13,7 +13,7 @@ from orchestrator.core.errors import CallerLeft
 
 T = TypeVar("T")
 
-# Most answers are there sooner, and a watcher costs a tenth of a request.
+# Most answers are there sooner, and need no watcher.
 WATCH_AFTER_S = 0.25
 
 

@@ -20,7 +20,7 @@ from workers import rerank
 from workers.modality import Batch, Item, Machine, WorkerError
 
 MOST_PAIRS = 300
-"""Of each set, evenly spaced: a pair takes about 50 ms of one core."""
+"""Of each set, evenly spaced."""
 LONGEST_CHARACTERS = 4_000
 
 

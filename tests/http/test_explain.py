@@ -87,3 +87,31 @@ async def test_a_streamed_request_is_explained_as_one(api: Api) -> None:
 async def test_it_is_described_among_the_endpoints(api: Api) -> None:
     described = (await api.client.get("/openapi.json")).json()
     assert "post" in described["paths"]["/explain"]
+
+
+async def test_a_spent_budget_is_explained_and_told_of_each_model(tmp_path: Path) -> None:
+    async with open_api(build(budget_nanousd=0), tmp_path) as api:
+        told = await api.client.post("/explain", json={"input": "Create a FastAPI server"})
+        routed = await api.route({"input": "Create a FastAPI server"})
+    assert (told.status_code, told.json()["refused"]["code"]) == (200, "budget_exceeded")
+    why = {each["model"]: each["why_not"] for each in told.json()["candidates"]}
+    assert why[PREMIUM].endswith("and budget 'global' has $0.00 left")
+    assert routed.status_code == 402
+
+
+async def test_an_ability_learned_for_a_class_is_told_as_such(tmp_path: Path) -> None:
+    policy = RoutingPolicy(abilities={LOCAL: 0.5}, topics={"support": {LOCAL: -2.0}})
+    async with open_api(build(policy=policy), tmp_path) as api:
+        ours = (await api.client.post("/explain", json={"input": "Hi!", "task_class": "support"})).json()
+        other = (await api.client.post("/explain", json={"input": "Hi!"})).json()
+    (mine,) = [each["ability_from"] for each in ours["candidates"] if each["model"] == LOCAL]
+    (usual,) = [each["ability_from"] for each in other["candidates"] if each["model"] == LOCAL]
+    assert (mine, usual) == ("learned from labels of support", "learned from labels")
+
+
+async def test_a_language_model_that_may_classify_is_among_the_candidates(api: Api) -> None:
+    body = {"task": "classify", "input": "It crashed.", "options": {"labels": ["bug", "praise"]}}
+    told = (await api.client.post("/explain", json=body)).json()
+    assert told["plan"][0]["model"] == "minilm-l6-builtin"
+    assert LOCAL in [each["model"] for each in told["candidates"]]
+    assert PREMIUM not in [each["model"] for each in told["candidates"]]

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.core.errors import PennyrouteError
 from orchestrator.core.routing.eligible import eligible
-from orchestrator.core.routing.plan import Asked, Choice
+from orchestrator.core.routing.plan import Asked, Choice, able
 from orchestrator.core.routing.policy import RoutingPolicy
 from orchestrator.core.routing.score import Read, seen
 from orchestrator.core.types import Plan, Score
@@ -105,9 +105,9 @@ def _candidates(
     asked: Asked, choice: Choice | None, policy: RoutingPolicy, registry: Registry
 ) -> Iterable[dict[str, Any]]:
     """Every model of the task: the predicted ones first, by rising cost; then the ones that cannot be called."""
-    cards = registry.for_task(asked.request.task)
+    cards = able(registry, asked.request.task)
     features = asked.read.features if asked.read else None
-    ready, refusals = eligible(asked.request, features, cards, asked.scores or None)
+    ready, refusals = eligible(asked.request, features, cards, asked.scores or None, asked.budget, asked.contexts)
     reachable = {card.id for card in policy.reachable(registry)} if asked.read else {card.id for card in cards}
     used = _used(choice)
     told = [
@@ -130,7 +130,7 @@ def _candidate(card: Card, asked: Asked, policy: RoutingPolicy, why_not: str | N
         "output_tokens": score.output_tokens if score else None,
         "cost_nanousd": score.cost_nanousd if score else None,
         "latency_ms": score.latency_ms if score else None,
-        "ability_from": _ability_from(card, policy) if asked.read else None,
+        "ability_from": _ability_from(card, policy, asked.read.topic) if asked.read else None,
         "like_prompts": times,
         "like_prompts_failed": failed,
     }
@@ -163,7 +163,9 @@ def _used(choice: Choice | None) -> frozenset[str]:
     return frozenset(rung.model_id for plan in (choice.plan, *choice.considered) for rung in plan.rungs)
 
 
-def _ability_from(card: Card, policy: RoutingPolicy) -> str:
+def _ability_from(card: Card, policy: RoutingPolicy, topic: str | None) -> str:
+    if topic is not None and card.id in policy.topics.get(topic, {}):
+        return f"learned from labels of {topic}"
     if card.id in policy.abilities:
         return "learned from labels"
     if card.quality_prior is not None:

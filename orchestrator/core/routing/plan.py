@@ -75,7 +75,7 @@ def choose(asked: Asked, policy: RoutingPolicy, registry: Registry) -> Choice:
     request, features = asked.request, asked.read.features if asked.read else None
     if request.model is not None:
         return Choice(plan=_named(asked, policy, registry))
-    cards = _able(registry, request.task)
+    cards = able(registry, request.task)
     if asked.scores:
         candidates = [registry.cards[model_id] for model_id in asked.scores]
     else:
@@ -105,7 +105,7 @@ def _overrun(asked: Asked, refused: Sequence[Card]) -> BudgetExceeded | None:
     return overrun(asked.budget, paid) if paid else None
 
 
-def _able(registry: Registry, task: Task) -> Sequence[Card]:
+def able(registry: Registry, task: Task) -> Sequence[Card]:
     """Those made for a task; to classify, our own language models may be told how."""
     cards = registry.for_task(task)
     if task is not Task.CLASSIFY:
