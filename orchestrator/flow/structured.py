@@ -7,12 +7,13 @@ TRIES times with what was wrong. Such calls are free, so they are one attempt.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.errors import CallRefused
+from orchestrator.core.errors import CallFailed, CallRefused, CallTimedOut
 from orchestrator.core.quality import json_schema, relaxed_json
 from orchestrator.core.types import Call, Message, Reply
 from orchestrator.ports import Provider
@@ -32,8 +33,23 @@ async def complete(provider: Provider, card: Card, call: Call) -> Reply:
 
 
 async def _insist(provider: Provider, call: Call, schema: Mapping[str, Any]) -> Reply:
-    usage = Usage()
-    for tries_left in reversed(range(TRIES)):
+    """All tries together take no longer than one call may: what was said by then is the answer."""
+    replies: list[Reply] = []
+    try:
+        async with asyncio.timeout(call.timeout_s):
+            await _ask_until_kept(provider, call, schema, replies)
+    except TimeoutError as error:
+        if not replies:
+            raise CallTimedOut(f"{call.model_id} did not answer within {call.timeout_s:g} s") from error
+    except CallFailed:
+        if not replies:
+            raise
+    return replace(replies[-1], usage=_sum([reply.usage for reply in replies]))
+
+
+async def _ask_until_kept(provider: Provider, call: Call, schema: Mapping[str, Any], replies: list[Reply]) -> None:
+    """Each reply is added as it comes. Raises CallFailed and its children."""
+    for _ in range(TRIES):
         try:
             reply = await provider.complete(call)
         except CallRefused:
@@ -41,13 +57,12 @@ async def _insist(provider: Provider, call: Call, schema: Mapping[str, Any]) -> 
                 raise
             call = replace(call, options=replace(call.options, schema=None))  # it knows no response_format
             reply = await provider.complete(call)
-        usage = _sum(usage, reply.usage)
         reply = _mended(reply, schema)
-        wrong = _wrong(reply, schema)
-        if wrong is None or not tries_left:
-            break
+        replies.append(reply)
+        wrong = None if reply.tool_calls else _wrong(reply, schema)
+        if wrong is None:
+            return
         call = _again(call, reply, wrong)
-    return replace(reply, usage=usage)
 
 
 def _in_words(call: Call, schema: Mapping[str, Any]) -> Call:
@@ -83,10 +98,10 @@ def _wrong(reply: Reply, schema: Mapping[str, Any]) -> str | None:
     return json_schema.misfit(schema, value)
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
+def _sum(usages: Sequence[Usage]) -> Usage:
     return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        cache_read_tokens=one.cache_read_tokens + other.cache_read_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
+        input_tokens=sum(usage.input_tokens for usage in usages),
+        cache_read_tokens=sum(usage.cache_read_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        reasoning_tokens=sum(usage.reasoning_tokens for usage in usages),
     )

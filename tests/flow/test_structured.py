@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from orchestrator.adapters.memory import MemoryFleet
 from orchestrator.core.errors import AllRungsFailed, CallRefused
-from orchestrator.core.types import Call, Options, Reply
+from orchestrator.core.types import Call, Options, Reply, ToolCall
 from orchestrator.flow.route import route
 from registry.load import open_server_card
 from tests.flow.house import LOCAL, PREMIUM, House, always, build, registry, reply
@@ -25,7 +26,7 @@ def asked(model: str) -> Any:
 
 def house_with_server(*answers: Any) -> House:
     """A house with an open server that answers in turn."""
-    house = build(local=always(*answers))
+    house = build(local=answers[0] if callable(answers[0]) else always(*answers))
     fleet = MemoryFleet(registry().with_cards([open_server_card("ollama", "mistral")]))
     providers = {**house.deps.providers, "ollama": house.providers["huggingface"]}
     return replace(house, deps=replace(house.deps, fleet=fleet, providers=providers))
@@ -106,3 +107,24 @@ async def test_without_a_schema_nothing_is_mended() -> None:
     house = build(premium=reply("```json\n{'a': 1,}\n```"))
     said: Reply = (await route(house.deps, request("Hi", model=PREMIUM))).reply
     assert said.text == "```json\n{'a': 1,}\n```"
+
+
+async def test_a_tool_call_is_an_answer_although_it_is_no_json() -> None:
+    asked_for = ToolCall(id="1", name="look_up", arguments="{}")
+    house = house_with_server(reply("", tool_calls=(asked_for,)))
+    answer = await route(house.deps, asked(SERVER))
+    assert answer.reply.tool_calls == (asked_for,)
+    assert len(calls(house)) == 1
+
+
+async def test_asking_again_takes_no_longer_than_one_call_may() -> None:
+    async def slow(call: Call) -> Reply:
+        await asyncio.sleep(0.2)
+        return reply("I would rather not.")
+
+    house = house_with_server(slow)
+    limits = replace(house.deps.limits, local_timeout_s=0.3)
+    deps = replace(house.deps, live_limits=lambda: limits)
+    answer = await asyncio.wait_for(route(deps, asked(SERVER)), 5)
+    assert answer.reply.text == "I would rather not."
+    assert len(calls(house)) == 2
