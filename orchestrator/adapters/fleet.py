@@ -54,6 +54,7 @@ class LiveFleet:
         self._listed: set[str] = set()
         self._paces = Paces()
         self._unavailable: Mapping[str, str] = {}
+        self._measured: Mapping[str, Mapping[str, Any]] = {}
         self._contexts: Mapping[str, int] = {}
         self._read_at = float("-inf")
         self._lister: asyncio.Task[None] | None = None
@@ -79,10 +80,11 @@ class LiveFleet:
         return self._paces.of(model_id, self._local.wait_ms(card) + self._held_ms(model_id))
 
     def measured(self, model_id: str) -> Mapping[str, Any] | None:
-        return self._local.models().get(model_id)
+        self.unavailable()  # what is announced is read once a second
+        return self._measured.get(model_id)
 
     def contexts(self) -> Mapping[str, int]:
-        self.unavailable()  # both are read off the same announcements, once a second
+        self.unavailable()  # as above
         return self._contexts
 
     def observe(self, model_id: str, *, latency_ratio: float, output_ratio: float) -> None:
@@ -93,7 +95,8 @@ class LiveFleet:
         if now - self._read_at >= _READ_EVERY_S:
             reasons = {card.id: self._reason(card) for card in self._registry.cards.values()}
             self._unavailable = {model_id: reason for model_id, reason in reasons.items() if reason is not None}
-            told = {model_id: state.get("context_tokens") for model_id, state in self._local.models().items()}
+            self._measured = self._local.models()
+            told = {model_id: state.get("context_tokens") for model_id, state in self._measured.items()}
             self._contexts = {model_id: tokens for model_id, tokens in told.items() if tokens}
             self._read_at = now
         return self._unavailable

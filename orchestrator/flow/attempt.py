@@ -199,11 +199,12 @@ def _call(deps: Deps, request: Request, card: Card, attempt_id: UUID, elapsed_s:
         texts=request.texts,
         query=request.query,
         media=request.media,
-        options=request.options.without(card.unsupported_options),
+        options=request.options,
         max_tokens=min(asked, card.max_output_tokens or asked),
         timeout_s=timeout_s,
     )
-    return instruct.instructed(call) if instruct.needed(card, request.task) else call
+    call = instruct.instructed(call) if instruct.needed(card, request.task) else call
+    return replace(call, options=call.options.without(card.unsupported_options))
 
 
 def _within_max_cost(request: Request, card: Card, call: Call, earlier: Sequence[Attempt], now: datetime) -> Call:

@@ -10,7 +10,7 @@ from orchestrator.core.errors import AllRungsFailed, NoModelAvailable
 from orchestrator.core.types import Options, Request
 from orchestrator.flow.route import route
 from registry.schema import Task
-from tests.flow.house import LOCAL, MID, UP, House, build, reply
+from tests.flow.house import LOCAL, MID, PREMIUM, UP, House, build, reply
 
 SAID = json.dumps({"results": [{"label": "bug", "confidence": 0.9}]})
 
@@ -52,3 +52,11 @@ async def test_an_answer_without_labels_has_failed_and_cost_what_it_cost() -> No
         await route(house.deps, request(house, MID))
     spent, reserved = await house.money()
     assert (spent > 0, reserved) == (True, 0)
+
+
+async def test_a_model_that_refuses_a_temperature_is_sent_none() -> None:
+    house = build(premium=reply(SAID))
+    await route(house.deps, request(house, PREMIUM))
+    (call,) = house.providers["anthropic"].calls
+    assert call.options.temperature is None
+    assert call.options.schema is not None
